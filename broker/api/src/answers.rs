@@ -1,0 +1,243 @@
+//! The answers of one connection, in the order of its requests.
+//!
+//! A client may send many requests before it reads an answer, and some answers wait: for a flush, for
+//! new records, for other members of a group. They still leave in request order. This queue holds
+//! one slot per request, ready or parked; what is ready at the front may be written. It also says
+//! when the connection should stop reading, because the client owes us reading.
+
+use std::collections::VecDeque;
+
+use millstream_coordinator::GroupAnswer;
+use millstream_model::{Instant, RequestToken};
+use millstream_protocol::frame::Frame;
+use millstream_replica::AckFailure;
+
+use crate::context::CloseReason;
+use crate::handlers::{ParkedFetch, ParkedGroup, ParkedProduce, ParkedProposal};
+use crate::{Broker, Context, Handled, ProposalAnswer};
+
+/// A request whose answer comes later, and what is needed to give it.
+pub enum Parked {
+    /// Waits for its batches to be durable.
+    Produce(ParkedProduce),
+    /// Waits for records.
+    Fetch(ParkedFetch),
+    /// Waits for a group coordinator.
+    Group(ParkedGroup),
+    /// Waits for the metadata log.
+    Proposal(ParkedProposal),
+}
+
+impl Parked {
+    /// When to answer with what there is. `None` where something else keeps the time.
+    fn deadline(&self) -> Option<Instant> {
+        match self {
+            Parked::Produce(produce) => Some(produce.deadline()),
+            Parked::Fetch(fetch) => Some(fetch.deadline()),
+            Parked::Group(_) | Parked::Proposal(_) => None,
+        }
+    }
+}
+
+/// News for a parked request.
+#[derive(Debug)]
+pub struct Completion {
+    /// The request.
+    pub token: RequestToken,
+    /// The news.
+    pub event: CompletionEvent,
+}
+
+/// What a parked request may hear.
+#[derive(Debug)]
+pub enum CompletionEvent {
+    /// One batch of a produce request is durable, or never will be.
+    Appended {
+        /// Which of the request's waiting batches.
+        slot: u32,
+        /// Whether it is durable.
+        result: Result<(), AckFailure>,
+    },
+    /// The high watermark of a partition moved: look again.
+    RecordsArrived,
+    /// The group coordinator's answer.
+    Group(GroupAnswer),
+    /// The metadata log's answer.
+    Proposal(ProposalAnswer),
+}
+
+/// How much a connection may have open.
+#[derive(Clone, Copy, Debug)]
+pub struct AnswerLimits {
+    /// Requests without a written answer.
+    pub requests_max: usize,
+    /// Bytes of answers that are ready and not written.
+    pub bytes_max: usize,
+}
+
+impl Default for AnswerLimits {
+    fn default() -> Self {
+        AnswerLimits { requests_max: 64, bytes_max: 1 << 20 }
+    }
+}
+
+enum Slot {
+    Ready(Frame),
+    Silent,
+    Parked(Box<Parked>),
+}
+
+/// The answers of one connection.
+pub struct AnswerQueue {
+    connection: u64,
+    limits: AnswerLimits,
+    slots: VecDeque<Slot>,
+    /// The number of the request in the front slot.
+    front_request: u64,
+    ready_bytes: usize,
+}
+
+impl AnswerQueue {
+    /// The empty queue of a new connection.
+    #[must_use]
+    pub fn new(connection: u64, limits: AnswerLimits) -> AnswerQueue {
+        AnswerQueue { connection, limits, slots: VecDeque::new(), front_request: 0, ready_bytes: 0 }
+    }
+
+    /// Whether another request may be read.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.slots.len() < self.limits.requests_max && self.ready_bytes < self.limits.bytes_max
+    }
+
+    /// The token the next request will have.
+    #[must_use]
+    pub fn next_token(&self) -> RequestToken {
+        RequestToken {
+            connection: self.connection,
+            request: self.front_request + self.slots.len() as u64,
+        }
+    }
+
+    /// Takes the outcome of the request that was given [`AnswerQueue::next_token`].
+    pub fn push(&mut self, handled: Handled) -> Result<(), CloseReason> {
+        match handled {
+            Handled::Answered(frame) => {
+                self.ready_bytes += frame.len();
+                self.slots.push_back(Slot::Ready(frame));
+            }
+            Handled::Silent => self.slots.push_back(Slot::Silent),
+            Handled::Parked(parked) => self.slots.push_back(Slot::Parked(parked)),
+            Handled::Close(reason) => return Err(reason),
+        }
+        Ok(())
+    }
+
+    /// Takes the next answer to write, if it is ready.
+    pub fn pop_ready(&mut self) -> Option<Frame> {
+        loop {
+            match self.slots.front() {
+                None | Some(Slot::Parked(_)) => return None,
+                Some(Slot::Ready(_) | Slot::Silent) => {}
+            }
+            self.front_request += 1;
+            if let Some(Slot::Ready(frame)) = self.slots.pop_front() {
+                self.ready_bytes -= frame.len();
+                return Some(frame);
+            }
+        }
+    }
+
+    /// Whether nothing is left to answer.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    /// Takes news for one request. News for a request that was answered meanwhile is dropped.
+    pub fn handle_completion(
+        &mut self,
+        broker: &Broker,
+        context: &mut Context<'_>,
+        completion: Completion,
+    ) -> Result<(), CloseReason> {
+        let Some(index) = completion.token.request.checked_sub(self.front_request) else {
+            return Ok(());
+        };
+        context.token = completion.token;
+        self.step(index as usize, |parked| match (parked, completion.event) {
+            (Parked::Produce(produce), CompletionEvent::Appended { slot, result }) => {
+                produce.handle_appended(slot, result)
+            }
+            (Parked::Fetch(fetch), CompletionEvent::RecordsArrived) => fetch.look(broker, context),
+            (Parked::Group(group), CompletionEvent::Group(answer)) => group.handle_answer(answer),
+            (Parked::Proposal(proposal), CompletionEvent::Proposal(answer)) => {
+                proposal.handle_answer(answer)
+            }
+            (_, event) => {
+                debug_assert!(false, "news {event:?} for a request of another kind");
+                Ok(None)
+            }
+        })
+    }
+
+    /// The next time at which [`AnswerQueue::handle_timeout`] has something to do.
+    #[must_use]
+    pub fn next_timeout(&self) -> Option<Instant> {
+        let parked = self.slots.iter().filter_map(|slot| match slot {
+            Slot::Parked(parked) => parked.deadline(),
+            Slot::Ready(_) | Slot::Silent => None,
+        });
+        parked.min()
+    }
+
+    /// Answers every parked request whose time is over.
+    pub fn handle_timeout(
+        &mut self,
+        broker: &Broker,
+        context: &mut Context<'_>,
+    ) -> Result<(), CloseReason> {
+        for index in 0..self.slots.len() {
+            let Slot::Parked(parked) = &self.slots[index] else { continue };
+            if parked.deadline().is_none_or(|deadline| deadline > context.now) {
+                continue;
+            }
+            context.token = RequestToken {
+                connection: self.connection,
+                request: self.front_request + index as u64,
+            };
+            self.step(index, |parked| match parked {
+                Parked::Produce(produce) => produce.handle_timeout(),
+                Parked::Fetch(fetch) => fetch.handle_timeout(broker, context),
+                Parked::Group(_) | Parked::Proposal(_) => Ok(None),
+            })?;
+        }
+        Ok(())
+    }
+
+    /// The connection ends: takes its requests out of the queues they wait in.
+    pub fn close(&mut self) {
+        for (index, slot) in self.slots.drain(..).enumerate() {
+            if let Slot::Parked(parked) = slot
+                && let Parked::Fetch(fetch) = *parked
+            {
+                let request = self.front_request + index as u64;
+                fetch.unpark(RequestToken { connection: self.connection, request });
+            }
+        }
+    }
+
+    fn step(
+        &mut self,
+        index: usize,
+        news: impl FnOnce(&mut Parked) -> Result<Option<Frame>, CloseReason>,
+    ) -> Result<(), CloseReason> {
+        let Some(slot) = self.slots.get_mut(index) else { return Ok(()) };
+        let Slot::Parked(parked) = slot else { return Ok(()) };
+        if let Some(frame) = news(parked)? {
+            self.ready_bytes += frame.len();
+            *slot = Slot::Ready(frame);
+        }
+        Ok(())
+    }
+}

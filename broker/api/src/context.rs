@@ -1,0 +1,99 @@
+//! What a handler is given and what it gives back.
+
+use std::sync::Arc;
+
+use millstream_model::{Instant, RequestToken, WallTime};
+use millstream_protocol::frame::Frame;
+use millstream_replica::HostedPartition;
+
+use crate::answers::{Completion, Parked};
+use crate::{HostPort, Proposal};
+
+/// Who is on the other end of a connection.
+#[derive(Clone, Debug)]
+pub struct Client {
+    /// The peer's address, as group members are described with (`/127.0.0.1`).
+    pub host: String,
+    /// Where this broker is reached from there, as it is told to this client.
+    pub advertised: HostPort,
+}
+
+/// The surroundings of one request.
+pub struct Context<'a> {
+    /// The monotonic clock, read once for the step.
+    pub now: Instant,
+    /// The wall clock, read once for the step.
+    pub wall: WallTime,
+    /// Names this request to whatever answers it later.
+    pub token: RequestToken,
+    /// The peer.
+    pub client: &'a Client,
+    /// What must happen elsewhere, in order.
+    pub effects: &'a mut Vec<Effect>,
+}
+
+/// Something a step asks of its caller. Effects of one step are carried out in order, after it.
+pub enum Effect {
+    /// The partition has unflushed bytes: take it into the next round of its directory.
+    Flush(Arc<HostedPartition>),
+    /// Decide this at the metadata log.
+    Propose(Proposal),
+    /// An answer, or a part of one, is ready for a parked request.
+    Complete(Completion),
+    /// A group shard wants [`crate::Broker::handle_group_timeout`] no later than this.
+    GroupTimer {
+        /// The partition of `__consumer_offsets`.
+        shard: usize,
+        /// The monotonic time.
+        at: Instant,
+    },
+    /// A group shard lost its log: load it again from there.
+    ReloadGroups {
+        /// The partition of `__consumer_offsets`.
+        shard: usize,
+    },
+}
+
+/// What became of a request.
+pub enum Handled {
+    /// The answer is ready.
+    Answered(Frame),
+    /// The request has no answer (`acks=0`).
+    Silent,
+    /// The answer comes later; the connection keeps this in its place in the order.
+    Parked(Box<Parked>),
+    /// The connection must be closed, for this reason.
+    Close(CloseReason),
+}
+
+/// Why a connection is closed without an answer, as Kafka does for what it cannot parse.
+#[derive(Debug, thiserror::Error)]
+pub enum CloseReason {
+    /// The frame could not be decoded.
+    #[error("malformed {request} request: {cause}")]
+    Malformed {
+        /// The request's name, or what is known of it.
+        request: &'static str,
+        /// What the decoder says.
+        cause: millstream_protocol::wire::DecodeError,
+    },
+    /// The request or its version is not advertised.
+    #[error("request {api_key} version {version} is not advertised")]
+    NotAdvertised {
+        /// The request's key.
+        api_key: i16,
+        /// Its version.
+        version: i16,
+    },
+    /// A produce with `acks=0` failed: there is no other way to say so.
+    #[error("produce with acks=0 failed: {0}")]
+    SilentProduceFailed(millstream_protocol::ErrorCode),
+    /// The answer could not be encoded: our fault.
+    #[error("answer to {request} cannot be encoded: {cause}")]
+    Unencodable {
+        /// The request's name.
+        request: &'static str,
+        /// What the encoder says.
+        cause: millstream_protocol::wire::EncodeError,
+    },
+}

@@ -1,0 +1,123 @@
+//! From a frame to the handler of its request.
+
+use bytes::Bytes;
+use millstream_protocol::frame::decode_request_header;
+use millstream_protocol::messages::{
+    ApiVersionsRequest, CreateTopicsRequest, DeleteTopicsRequest, FetchRequest,
+    FindCoordinatorRequest, HeartbeatRequest, InitProducerIdRequest, JoinGroupRequest,
+    LeaveGroupRequest, ListOffsetsRequest, MetadataRequest, OffsetCommitRequest,
+    OffsetFetchRequest, ProduceRequest, SyncGroupRequest,
+};
+use millstream_protocol::wire::{Decoder, Message};
+use millstream_protocol::ApiKey;
+
+use crate::context::CloseReason;
+use crate::reply::Reply;
+use crate::supported::is_answered;
+use crate::{Broker, Context, Handled, handlers};
+
+/// A decoded request header, without what only the reply needs.
+pub(crate) struct Request<'a> {
+    pub reply: Reply,
+    pub client_id: &'a str,
+}
+
+/// Handles one frame (without its length prefix). Never panics on input: what cannot be parsed
+/// closes the connection, as with Kafka.
+pub fn handle_frame(broker: &Broker, context: &mut Context<'_>, frame: &Bytes) -> Handled {
+    match route(broker, context, frame) {
+        Ok(handled) => handled,
+        Err(reason) => Handled::Close(reason),
+    }
+}
+
+fn route(
+    broker: &Broker,
+    context: &mut Context<'_>,
+    frame: &Bytes,
+) -> Result<Handled, CloseReason> {
+    let mut decoder = Decoder::new(frame);
+    let malformed = |cause| CloseReason::Malformed { request: "unknown", cause };
+    let header = decode_request_header(&mut decoder).map_err(malformed)?;
+    let (code, version) = (header.request_api_key, header.request_api_version);
+    let unknown = CloseReason::NotAdvertised { api_key: code, version };
+    let api_key = ApiKey::from_i16(code).ok_or(unknown)?;
+    let reply = Reply { api_key, version, correlation_id: header.correlation_id };
+    if !is_answered(api_key, version) {
+        if api_key == ApiKey::ApiVersions {
+            return Ok(handlers::api_versions::refuse_version(reply));
+        }
+        return Err(CloseReason::NotAdvertised { api_key: code, version });
+    }
+    let client_id = header.client_id.unwrap_or_default();
+    let request = Request { reply, client_id: &client_id };
+    let decoder = &mut decoder;
+    Ok(match api_key {
+        ApiKey::Produce => {
+            let body: ProduceRequest<'_> = body(decoder, reply)?;
+            handlers::produce::handle(broker, context, &request, body)
+        }
+        ApiKey::Fetch => {
+            let body: FetchRequest<'_> = body(decoder, reply)?;
+            handlers::fetch::handle(broker, context, &request, body)
+        }
+        ApiKey::ListOffsets => {
+            let body: ListOffsetsRequest<'_> = body(decoder, reply)?;
+            handlers::list_offsets::handle(broker, &request, &body)
+        }
+        ApiKey::Metadata => {
+            let body: MetadataRequest<'_> = body(decoder, reply)?;
+            handlers::metadata::handle(broker, context, &request, &body)
+        }
+        ApiKey::OffsetCommit => {
+            let body: OffsetCommitRequest<'_> = body(decoder, reply)?;
+            handlers::offset_commit::handle(broker, context, &request, &body)
+        }
+        ApiKey::OffsetFetch => {
+            let body: OffsetFetchRequest<'_> = body(decoder, reply)?;
+            handlers::offset_fetch::handle(broker, context, &request, &body)
+        }
+        ApiKey::FindCoordinator => {
+            let body: FindCoordinatorRequest<'_> = body(decoder, reply)?;
+            handlers::find_coordinator::handle(broker, context, &request, &body)
+        }
+        ApiKey::JoinGroup => {
+            let body: JoinGroupRequest<'_> = body(decoder, reply)?;
+            handlers::group_membership::join(broker, context, &request, &body)
+        }
+        ApiKey::SyncGroup => {
+            let body: SyncGroupRequest<'_> = body(decoder, reply)?;
+            handlers::group_membership::sync(broker, context, &request, &body)
+        }
+        ApiKey::Heartbeat => {
+            let body: HeartbeatRequest<'_> = body(decoder, reply)?;
+            handlers::group_membership::heartbeat(broker, context, &request, &body)
+        }
+        ApiKey::LeaveGroup => {
+            let body: LeaveGroupRequest<'_> = body(decoder, reply)?;
+            handlers::group_membership::leave(broker, context, &request, &body)
+        }
+        ApiKey::ApiVersions => {
+            let body: ApiVersionsRequest<'_> = body(decoder, reply)?;
+            handlers::api_versions::handle(&request, &body)
+        }
+        ApiKey::CreateTopics => {
+            let body: CreateTopicsRequest<'_> = body(decoder, reply)?;
+            handlers::create_topics::handle(context, &request, &body)
+        }
+        ApiKey::DeleteTopics => {
+            let body: DeleteTopicsRequest<'_> = body(decoder, reply)?;
+            handlers::delete_topics::handle(context, &request, &body)
+        }
+        ApiKey::InitProducerId => {
+            let body: InitProducerIdRequest<'_> = body(decoder, reply)?;
+            handlers::init_producer_id::handle(broker, context, &request, &body)
+        }
+        _ => return Err(CloseReason::NotAdvertised { api_key: code, version }),
+    })
+}
+
+fn body<'a, M: Message<'a>>(decoder: &mut Decoder<'a>, reply: Reply) -> Result<M, CloseReason> {
+    M::decode(decoder, reply.version)
+        .map_err(|cause| CloseReason::Malformed { request: reply.api_key.name(), cause })
+}

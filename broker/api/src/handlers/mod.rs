@@ -1,0 +1,19 @@
+//! One file per request (the four group requests that share their way stand in one).
+
+pub(crate) mod api_versions;
+pub(crate) mod create_topics;
+pub(crate) mod delete_topics;
+pub(crate) mod fetch;
+pub(crate) mod find_coordinator;
+pub(crate) mod group_membership;
+pub(crate) mod init_producer_id;
+pub(crate) mod list_offsets;
+pub(crate) mod metadata;
+pub(crate) mod offset_commit;
+pub(crate) mod offset_fetch;
+pub(crate) mod produce;
+
+pub(crate) use create_topics::ParkedProposal;
+pub(crate) use fetch::ParkedFetch;
+pub(crate) use group_membership::ParkedGroup;
+pub(crate) use produce::ParkedProduce;

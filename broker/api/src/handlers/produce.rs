@@ -1,0 +1,344 @@
+//! Produce, versions 3 – 13 (0 – 2 are advertised and refused).
+//!
+//! Each partition's batch is validated before the partition's lock is taken, then appended under it.
+//! With `acks=all` the answer is parked until the batch is durable; partitions are independent, and
+//! one that fails does not stop the others. With `acks=0` there is no answer, and an error closes
+//! the connection.
+//!
+//! - 7: zstd allowed (KIP-110); 8: record errors (KIP-467); 10: current leader (KIP-951);
+//!   13: topic ids (KIP-516).
+//! - Stricter than Kafka: the same partition twice is INVALID_REQUEST for both.
+//! - Not yet: transactions. A transactional batch is refused with 53 without a transactional id, as
+//!   Kafka does, and with INVALID_TXN_STATE (48) with one, since no transaction can be open.
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use millstream_log::AppendError;
+use millstream_model::{Instant, TopicId};
+use millstream_protocol::ErrorCode;
+use millstream_protocol::frame::Frame;
+use millstream_protocol::messages::produce_request::{
+    PartitionProduceData, ProduceRequest, TopicProduceData,
+};
+use millstream_protocol::messages::produce_response::{
+    BatchIndexAndErrorMessage, PartitionProduceResponse, ProduceResponse, TopicProduceResponse,
+};
+use millstream_protocol::records::{BatchRefusal, Codec, validate};
+use millstream_replica::{AckFailure, Acks, HostedPartition, Waiter};
+
+use crate::answers::Parked;
+use crate::context::CloseReason;
+use crate::dispatch::Request;
+use crate::reply::Reply;
+use crate::{Broker, Context, Handled, HostedTopic};
+
+/// The longest an `acks=all` answer is parked, whatever the client asks.
+const TIMEOUT_MAX: Duration = Duration::from_secs(600);
+
+/// Kafka's own tools write internal topics under this client id.
+const ADMIN_CLIENT_ID: &str = "__admin_client";
+
+pub(crate) fn handle(
+    broker: &Broker,
+    context: &mut Context<'_>,
+    request: &Request<'_>,
+    body: ProduceRequest<'_>,
+) -> Handled {
+    let step = ProduceStep {
+        broker,
+        reply: request.reply,
+        acks: check_acks(body.acks),
+        is_admin: request.client_id == ADMIN_CLIENT_ID,
+        is_transactional: body.transactional_id.is_some(),
+        twice: partitions_named_twice(&body),
+        waiting: Vec::new(),
+    };
+    let timeout = Duration::from_millis(body.timeout_ms.max(0) as u64).min(TIMEOUT_MAX);
+    step.run(context, body.topic_data, timeout)
+}
+
+fn check_acks(acks: i16) -> Option<Acks> {
+    match acks {
+        0 => Some(Acks::None),
+        1 => Some(Acks::Leader),
+        -1 => Some(Acks::All),
+        _ => None,
+    }
+}
+
+/// A partition as a request names it.
+type Named = (String, [u8; 16], i32);
+
+/// The partitions a request names more than once. Nearly always it names few, each once.
+fn partitions_named_twice(body: &ProduceRequest<'_>) -> BTreeSet<Named> {
+    let mut twice = BTreeSet::new();
+    let count: usize = body.topic_data.iter().map(|topic| topic.partition_data.len()).sum();
+    if count < 2 {
+        return twice;
+    }
+    let mut seen = BTreeSet::new();
+    for topic in &body.topic_data {
+        for partition in &topic.partition_data {
+            let key = (topic.name.as_ref(), topic.topic_id, partition.index);
+            if !seen.insert(key) {
+                twice.insert((key.0.to_owned(), key.1, key.2));
+            }
+        }
+    }
+    twice
+}
+
+/// One request on its way through its partitions.
+struct ProduceStep<'a> {
+    broker: &'a Broker,
+    reply: Reply,
+    acks: Option<Acks>,
+    is_admin: bool,
+    is_transactional: bool,
+    twice: BTreeSet<Named>,
+    /// The places in the answer that wait, as (topic, partition); a waiter's slot is an index here.
+    waiting: Vec<(u32, u32)>,
+}
+
+impl ProduceStep<'_> {
+    fn run(
+        mut self,
+        context: &mut Context<'_>,
+        topics: Vec<TopicProduceData<'_>>,
+        timeout: Duration,
+    ) -> Handled {
+        let mut response = ProduceResponse::default();
+        response.responses.reserve_exact(topics.len());
+        for (topic_index, topic) in topics.into_iter().enumerate() {
+            let answer = self.produce_to_topic(context, topic_index as u32, topic);
+            response.responses.push(answer);
+        }
+        if self.acks == Some(Acks::None) {
+            return match first_error(&response) {
+                Some(error) => Handled::Close(CloseReason::SilentProduceFailed(error)),
+                None => Handled::Silent,
+            };
+        }
+        if self.waiting.is_empty() {
+            return self.reply.answered(&response);
+        }
+        Handled::Parked(Box::new(Parked::Produce(ParkedProduce {
+            reply: self.reply,
+            response,
+            still_waiting: self.waiting.len(),
+            waiting: self.waiting.into_iter().map(Some).collect(),
+            deadline: context.now.after(timeout),
+        })))
+    }
+
+    fn produce_to_topic(
+        &mut self,
+        context: &mut Context<'_>,
+        topic_index: u32,
+        topic: TopicProduceData<'_>,
+    ) -> TopicProduceResponse<'static> {
+        let view = self.broker.view();
+        let uses_ids = self.reply.version >= 13;
+        let hosted = if uses_ids {
+            view.topic_by_id(TopicId(topic.topic_id))
+        } else {
+            view.topic(&topic.name)
+        };
+        let mut answers = Vec::with_capacity(topic.partition_data.len());
+        for (index, data) in topic.partition_data.into_iter().enumerate() {
+            let place = (topic_index, index as u32);
+            let partition_index = data.index;
+            let outcome = match hosted {
+                _ if self.is_named_twice(&topic.name, topic.topic_id, partition_index) => {
+                    Err(Refusal::code(ErrorCode::InvalidRequest))
+                }
+                None if uses_ids => Err(Refusal::code(ErrorCode::UnknownTopicId)),
+                None => Err(Refusal::code(ErrorCode::UnknownTopicOrPartition)),
+                Some(hosted) => self.produce_to_partition(context, hosted, data, place),
+            };
+            answers.push(match outcome {
+                Ok(answer) => answer,
+                Err(refusal) => refusal.into_answer(partition_index),
+            });
+        }
+        TopicProduceResponse {
+            name: if uses_ids { Cow::Borrowed("") } else { Cow::Owned(topic.name.into_owned()) },
+            topic_id: topic.topic_id,
+            partition_responses: answers,
+        }
+    }
+
+    fn is_named_twice(&self, name: &str, id: [u8; 16], partition: i32) -> bool {
+        !self.twice.is_empty() && self.twice.contains(&(name.to_owned(), id, partition))
+    }
+
+    fn produce_to_partition(
+        &mut self,
+        context: &mut Context<'_>,
+        topic: &HostedTopic,
+        data: PartitionProduceData,
+        place: (u32, u32),
+    ) -> Result<PartitionProduceResponse<'static>, Refusal> {
+        let partition = topic
+            .partition(data.index)
+            .ok_or(Refusal::code(ErrorCode::UnknownTopicOrPartition))?;
+        let batch = data.records.ok_or(Refusal::code(ErrorCode::InvalidRecord))?.to_bytes();
+        let acks = self.acks.ok_or(Refusal::code(ErrorCode::InvalidRequiredAcks))?;
+        if topic.is_internal && !self.is_admin {
+            return Err(Refusal::code(ErrorCode::InvalidTopicException));
+        }
+        let rules = topic.config.validation_rules(context.wall);
+        let validated = validate(&batch, &rules).map_err(Refusal::batch)?;
+        if validated.header.is_transactional() {
+            return Err(Refusal::code(if self.is_transactional {
+                ErrorCode::InvalidTxnState
+            } else {
+                ErrorCode::TransactionalIdAuthorizationFailed
+            }));
+        }
+        if validated.header.codec().is_ok_and(|codec| codec == Codec::Zstd)
+            && self.reply.version < 7
+        {
+            return Err(Refusal::code(ErrorCode::UnsupportedCompressionType));
+        }
+        let batch: Bytes = batch.slice(..validated.header.size_in_bytes());
+        let waiter = Waiter { token: context.token, slot: self.waiting.len() as u32 };
+        let outcome = {
+            let mut locked = lock(partition)?;
+            locked.handle_append(batch, &validated, acks, waiter, context.wall)
+        };
+        let append = outcome.map_err(Refusal::append)?;
+        if append.is_parked {
+            self.waiting.push(place);
+        }
+        if append.needs_flush && partition.mark_awaits_flush() {
+            context.effects.push(crate::Effect::Flush(Arc::clone(partition)));
+        }
+        self.broker.handle_released(partition, append.released, context.effects);
+        Ok(PartitionProduceResponse {
+            index: data.index,
+            base_offset: append.appended.base_offset.0,
+            log_append_time_ms: append.appended.log_append_time.0,
+            log_start_offset: append.appended.log_start_offset.0,
+            ..PartitionProduceResponse::default()
+        })
+    }
+}
+
+fn lock(
+    partition: &HostedPartition,
+) -> Result<std::sync::MutexGuard<'_, millstream_replica::Partition>, Refusal> {
+    if partition.is_deleted() {
+        return Err(Refusal::code(ErrorCode::UnknownTopicOrPartition));
+    }
+    let locked =
+        partition.lock().map_err(|_| Refusal::code(ErrorCode::KafkaStorageError))?;
+    if locked.is_offline() {
+        return Err(Refusal::code(ErrorCode::KafkaStorageError));
+    }
+    Ok(locked)
+}
+
+fn first_error(response: &ProduceResponse<'_>) -> Option<ErrorCode> {
+    let partitions = response.responses.iter().flat_map(|topic| &topic.partition_responses);
+    let failed = partitions.map(|partition| partition.error_code).find(|code| *code != 0)?;
+    Some(ErrorCode::from_code(failed).unwrap_or(ErrorCode::UnknownServerError))
+}
+
+/// Why one partition's batch was not taken.
+struct Refusal {
+    code: ErrorCode,
+    message: Option<String>,
+    record_errors: Vec<(i32, String)>,
+}
+
+impl Refusal {
+    fn code(code: ErrorCode) -> Refusal {
+        Refusal { code, message: None, record_errors: Vec::new() }
+    }
+
+    fn batch(refusal: BatchRefusal) -> Refusal {
+        Refusal {
+            code: refusal.error_code(),
+            message: Some(refusal.to_string()),
+            record_errors: refusal.record_errors,
+        }
+    }
+
+    fn append(error: AppendError) -> Refusal {
+        Refusal { code: error.code(), message: Some(error.to_string()), record_errors: Vec::new() }
+    }
+
+    fn into_answer(self, index: i32) -> PartitionProduceResponse<'static> {
+        let record_errors = self.record_errors.into_iter().map(|(batch_index, message)| {
+            BatchIndexAndErrorMessage {
+                batch_index,
+                batch_index_error_message: Some(Cow::Owned(message)),
+            }
+        });
+        PartitionProduceResponse {
+            index,
+            error_code: self.code.code(),
+            base_offset: -1,
+            record_errors: record_errors.collect(),
+            error_message: self.message.map(Cow::Owned),
+            ..PartitionProduceResponse::default()
+        }
+    }
+}
+
+/// A produce request that waits for its batches to be durable.
+pub(crate) struct ParkedProduce {
+    reply: Reply,
+    response: ProduceResponse<'static>,
+    /// Per slot the place in the answer, until its news came.
+    waiting: Vec<Option<(u32, u32)>>,
+    still_waiting: usize,
+    deadline: Instant,
+}
+
+impl ParkedProduce {
+    pub(crate) fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    /// One of its batches is durable, or never will be.
+    pub(crate) fn handle_appended(
+        &mut self,
+        slot: u32,
+        result: Result<(), AckFailure>,
+    ) -> Result<Option<Frame>, CloseReason> {
+        let failure = result.err().map(|failure| match failure {
+            AckFailure::Storage => ErrorCode::KafkaStorageError,
+            AckFailure::Deleted => ErrorCode::UnknownTopicOrPartition,
+        });
+        self.settle(slot as usize, failure);
+        if self.still_waiting > 0 {
+            return Ok(None);
+        }
+        self.reply.frame(&self.response).map(Some)
+    }
+
+    /// Answers REQUEST_TIMED_OUT for what still waits; the batches stay in the log.
+    pub(crate) fn handle_timeout(&mut self) -> Result<Option<Frame>, CloseReason> {
+        for slot in 0..self.waiting.len() {
+            self.settle(slot, Some(ErrorCode::RequestTimedOut));
+        }
+        self.reply.frame(&self.response).map(Some)
+    }
+
+    fn settle(&mut self, slot: usize, failure: Option<ErrorCode>) {
+        let Some((topic, partition)) = self.waiting.get_mut(slot).and_then(Option::take) else {
+            return;
+        };
+        self.still_waiting -= 1;
+        let Some(code) = failure else { return };
+        let topic = &mut self.response.responses[topic as usize];
+        let answer = &mut topic.partition_responses[partition as usize];
+        *answer = Refusal::code(code).into_answer(answer.index);
+    }
+}

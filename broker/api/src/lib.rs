@@ -1,0 +1,30 @@
+//! What the broker answers: one file per request, each authorising, validating, splitting by
+//! partition and joining the answers.
+//!
+//! A connection hands in frames and gets [`Handled`]; everything that must happen elsewhere (flush,
+//! propose to the metadata log, answer another connection) comes out as [`Effect`]s. Nothing here
+//! waits, reads a clock or knows sockets, threads or files.
+
+#![forbid(unsafe_code)]
+
+mod answers;
+mod broker;
+mod context;
+mod dispatch;
+mod group_shard;
+mod handlers;
+mod host_port;
+mod proposal;
+mod reply;
+mod supported;
+mod view;
+
+pub use answers::{AnswerLimits, AnswerQueue, Completion, CompletionEvent};
+pub use broker::{Broker, BrokerConfig};
+pub use context::{Client, Context, Effect, Handled};
+pub use dispatch::handle_frame;
+pub use group_shard::{GroupShard, ShardLoad};
+pub use host_port::{HostPort, InvalidHostPort};
+pub use proposal::{Proposal, ProposalAnswer};
+pub use supported::{SupportedApi, supported_apis};
+pub use view::{HostedTopic, View};

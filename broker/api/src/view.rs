@@ -1,0 +1,85 @@
+//! What a request sees of the cluster: one immutable picture, replaced as a whole.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use millstream_metadata::{Image, TopicConfig};
+use millstream_model::TopicId;
+use millstream_replica::HostedPartition;
+
+/// A topic with its settings resolved and its partitions opened.
+pub struct HostedTopic {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its id.
+    pub id: TopicId,
+    /// Whether clients may not write to it.
+    pub is_internal: bool,
+    /// Its settings, overrides over broker defaults.
+    pub config: TopicConfig,
+    /// Its partitions by index.
+    pub partitions: Vec<Arc<HostedPartition>>,
+}
+
+impl HostedTopic {
+    /// The partition of this index.
+    #[must_use]
+    pub fn partition(&self, index: i32) -> Option<&Arc<HostedPartition>> {
+        self.partitions.get(usize::try_from(index).ok()?)
+    }
+}
+
+/// The metadata image together with the partitions opened for it.
+pub struct View {
+    /// The metadata.
+    pub image: Arc<Image>,
+    by_name: HashMap<Arc<str>, Arc<HostedTopic>>,
+    by_id: HashMap<TopicId, Arc<HostedTopic>>,
+}
+
+impl View {
+    /// A view without topics.
+    #[must_use]
+    pub fn new(image: Arc<Image>) -> View {
+        View { image, by_name: HashMap::new(), by_id: HashMap::new() }
+    }
+
+    /// The topic of this name.
+    #[must_use]
+    pub fn topic(&self, name: &str) -> Option<&Arc<HostedTopic>> {
+        self.by_name.get(name)
+    }
+
+    /// The topic of this id.
+    #[must_use]
+    pub fn topic_by_id(&self, id: TopicId) -> Option<&Arc<HostedTopic>> {
+        self.by_id.get(&id)
+    }
+
+    /// All topics, in no particular order.
+    pub fn topics(&self) -> impl Iterator<Item = &Arc<HostedTopic>> {
+        self.by_name.values()
+    }
+
+    /// The view after a change of metadata: some topics gone, some new or replaced.
+    #[must_use]
+    pub fn changed(
+        &self,
+        image: Arc<Image>,
+        removed: &[TopicId],
+        added: Vec<Arc<HostedTopic>>,
+    ) -> View {
+        let mut by_name = self.by_name.clone();
+        let mut by_id = self.by_id.clone();
+        for id in removed {
+            if let Some(topic) = by_id.remove(id) {
+                by_name.remove(&topic.name);
+            }
+        }
+        for topic in added {
+            by_name.insert(topic.name.clone(), topic.clone());
+            by_id.insert(topic.id, topic);
+        }
+        View { image, by_name, by_id }
+    }
+}

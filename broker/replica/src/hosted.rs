@@ -1,0 +1,74 @@
+//! A partition as the rest of the broker holds it: its names beside the lock around it.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard};
+
+use millstream_model::{TopicId, TopicPartition};
+
+use crate::Partition;
+
+/// A partition this broker hosts. The lock is held for one step and never across a wait.
+pub struct HostedPartition {
+    /// Its name.
+    pub name: TopicPartition,
+    /// The id of its topic.
+    pub topic_id: TopicId,
+    /// Which log directory it lies in, counted from 0.
+    pub directory: usize,
+    partition: Mutex<Partition>,
+    awaits_flush: AtomicBool,
+    is_deleted: AtomicBool,
+}
+
+/// The partition failed earlier and takes no requests until it is opened again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PartitionOffline;
+
+impl HostedPartition {
+    /// Wraps an opened partition.
+    #[must_use]
+    pub fn new(
+        name: TopicPartition,
+        topic_id: TopicId,
+        directory: usize,
+        partition: Partition,
+    ) -> HostedPartition {
+        HostedPartition {
+            name,
+            topic_id,
+            directory,
+            partition: Mutex::new(partition),
+            awaits_flush: AtomicBool::new(false),
+            is_deleted: AtomicBool::new(false),
+        }
+    }
+
+    /// Takes the partition's lock. *Errors*: a panic under the lock left the state unknown, so the
+    /// partition is out of service; the others go on.
+    pub fn lock(&self) -> Result<MutexGuard<'_, Partition>, PartitionOffline> {
+        self.partition.lock().map_err(|_| PartitionOffline)
+    }
+
+    /// Notes that the partition has unflushed bytes. Answers whether this is news, so that each
+    /// partition stands in its directory's list of dirty ones once.
+    pub fn mark_awaits_flush(&self) -> bool {
+        !self.awaits_flush.swap(true, Ordering::AcqRel)
+    }
+
+    /// Notes that a flush round takes the partition now. Must come before the round reads the log's
+    /// end: bytes appended after it queue the partition again.
+    pub fn clear_awaits_flush(&self) {
+        self.awaits_flush.store(false, Ordering::Release);
+    }
+
+    /// Notes that its topic is gone: a flush of it has nothing left to do.
+    pub fn mark_deleted(&self) {
+        self.is_deleted.store(true, Ordering::Release);
+    }
+
+    /// Whether its topic is gone.
+    #[must_use]
+    pub fn is_deleted(&self) -> bool {
+        self.is_deleted.load(Ordering::Acquire)
+    }
+}

@@ -1,0 +1,275 @@
+//! One partition on its leader.
+//!
+//! ```text
+//!   log_start_offset ≤ flushed_offset ≤ log_end_offset
+//!                      high_watermark ≤ log_end_offset
+//! ```
+//!
+//! Appending moves the log end. The high watermark follows what is *durable*: under
+//! [`Durability::Fsync`] the flushed offset, under [`Durability::Replicated`] the log end of every
+//! in-sync replica (which is this one). Everything a client waits for hangs on the high watermark:
+//! `acks=all` answers are parked behind the end of their batch, long polls behind the next move. So
+//! "answer only after that is flushed" is data in a queue, and no call order can answer too early.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use millstream_log::{AppendError, Appended, FlushWork, Log, LogRead, ReadError};
+use millstream_model::{LeaderEpoch, Offset, RequestToken, WallTime};
+use millstream_protocol::records::ValidatedBatch;
+
+use crate::ParkedQueue;
+
+/// How many replicas a producer waits for (`acks`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Acks {
+    /// No answer at all (0).
+    None,
+    /// After the leader's append, from its page cache (1).
+    Leader,
+    /// After every in-sync replica has it, durably (−1).
+    All,
+}
+
+/// What "a replica has it" means for a topic (`millstream.durability`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// On stable storage.
+    Fsync,
+    /// In the page cache, which is Kafka's rule.
+    Replicated,
+}
+
+/// A place that waits for an append: the request, and which of its partitions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waiter {
+    /// The request.
+    pub token: RequestToken,
+    /// The partition's place in the request's answer.
+    pub slot: u32,
+}
+
+/// Why a parked append is not acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AckFailure {
+    /// The log directory failed before the batch was durable. It may or may not be kept.
+    Storage,
+    /// The topic was deleted while the batch waited.
+    Deleted,
+}
+
+/// The outcome of an accepted append.
+#[derive(Debug)]
+pub struct PartitionAppend {
+    /// What the log says of the batch.
+    pub appended: Appended,
+    /// Whether the answer comes later, through [`Released::acks`].
+    pub is_parked: bool,
+    /// Whether the log has bytes a flush round should take.
+    pub needs_flush: bool,
+    /// What the append itself released (only under [`Durability::Replicated`]).
+    pub released: Released,
+}
+
+/// What a step of the partition released.
+#[derive(Debug, Default)]
+pub struct Released {
+    /// Parked appends that are answered now.
+    pub acks: Vec<(Waiter, Result<(), AckFailure>)>,
+    /// Long polls that should look again.
+    pub fetches: Vec<RequestToken>,
+    /// The new high watermark, when it moved.
+    pub high_watermark: Option<Offset>,
+}
+
+/// A partition this broker leads.
+pub struct Partition {
+    log: Log,
+    leader_epoch: LeaderEpoch,
+    durability: Durability,
+    high_watermark: Offset,
+    acks: ParkedQueue<Waiter>,
+    fetches: BTreeSet<RequestToken>,
+    is_offline: bool,
+}
+
+impl Partition {
+    /// Takes over an opened log as its leader. Recovery has synced everything it kept, so all of it
+    /// is below the high watermark.
+    #[must_use]
+    pub fn new(log: Log, leader_epoch: LeaderEpoch, durability: Durability) -> Partition {
+        let partition = Partition {
+            high_watermark: log.log_end_offset(),
+            log,
+            leader_epoch,
+            durability,
+            acks: ParkedQueue::default(),
+            fetches: BTreeSet::new(),
+            is_offline: false,
+        };
+        partition.check_invariants();
+        partition
+    }
+
+    /// Appends one validated batch. With [`Acks::All`] and a batch that is not durable yet, the
+    /// waiter is parked.
+    pub fn handle_append(
+        &mut self,
+        batch: Bytes,
+        validated: &ValidatedBatch,
+        acks: Acks,
+        waiter: Waiter,
+        now: WallTime,
+    ) -> Result<PartitionAppend, AppendError> {
+        let appended = self.log.append(batch, validated, self.leader_epoch, now)?;
+        let released = self.advance();
+        let end = appended.last_offset.next();
+        let is_parked = acks == Acks::All && end > self.high_watermark;
+        if is_parked {
+            self.acks.park(end, waiter);
+        }
+        Ok(PartitionAppend {
+            appended,
+            is_parked,
+            needs_flush: !self.is_flushed(),
+            released,
+        })
+    }
+
+    /// Begins a flush: what to sync, and up to which end that makes the log durable. `None` when
+    /// nothing is unflushed.
+    pub fn begin_flush(&mut self) -> Option<FlushWork> {
+        if self.is_offline {
+            return None;
+        }
+        self.log.begin_flush()
+    }
+
+    /// A flush begun by [`Partition::begin_flush`] with this `end` has synced everything.
+    pub fn handle_flushed(&mut self, end: Offset) -> Released {
+        if self.is_offline {
+            return Released::default();
+        }
+        self.log.complete_flush(end);
+        self.advance()
+    }
+
+    /// The log directory failed: nothing unflushed may be believed, so the partition goes offline
+    /// and everything parked is answered with that.
+    pub fn handle_storage_failure(&mut self) -> Released {
+        self.log.fail_flush();
+        self.retire(AckFailure::Storage)
+    }
+
+    /// The topic is gone.
+    pub fn handle_deleted(&mut self) -> Released {
+        self.retire(AckFailure::Deleted)
+    }
+
+    /// Parks a long poll until the high watermark moves past `seen`, the one its last look was made
+    /// under. `false` when it has moved already: look again.
+    #[must_use]
+    pub fn park_fetch(&mut self, token: RequestToken, seen: Offset) -> bool {
+        if self.is_offline || self.high_watermark > seen {
+            return false;
+        }
+        self.fetches.insert(token);
+        true
+    }
+
+    /// Forgets a long poll that was answered for another reason.
+    pub fn unpark_fetch(&mut self, token: RequestToken) {
+        self.fetches.remove(&token);
+    }
+
+    /// Reads batches from `offset` up to the high watermark.
+    pub fn read(
+        &self,
+        offset: Offset,
+        max_bytes: usize,
+        at_least_one_batch: bool,
+    ) -> Result<LogRead, ReadError> {
+        self.log
+            .read(offset, max_bytes, self.high_watermark, at_least_one_batch)
+    }
+
+    /// The end of what consumers may see, exclusive.
+    #[must_use]
+    pub fn high_watermark(&self) -> Offset {
+        self.high_watermark
+    }
+
+    /// The end of what `read_committed` consumers may see: without transactions, the high watermark.
+    #[must_use]
+    pub fn last_stable_offset(&self) -> Offset {
+        self.high_watermark
+    }
+
+    /// The epoch this broker leads the partition in.
+    #[must_use]
+    pub fn leader_epoch(&self) -> LeaderEpoch {
+        self.leader_epoch
+    }
+
+    /// Whether the partition failed and takes no requests.
+    #[must_use]
+    pub fn is_offline(&self) -> bool {
+        self.is_offline
+    }
+
+    /// The log, to look things up in.
+    #[must_use]
+    pub fn log(&self) -> &Log {
+        &self.log
+    }
+
+    /// The log, for its owner to close or checkpoint it.
+    pub fn log_mut(&mut self) -> &mut Log {
+        &mut self.log
+    }
+
+    fn is_flushed(&self) -> bool {
+        self.log.flushed_offset() >= self.log.log_end_offset()
+    }
+
+    /// Moves the high watermark to what is durable now and releases what waited for that.
+    fn advance(&mut self) -> Released {
+        let durable = match self.durability {
+            Durability::Fsync => self.log.flushed_offset(),
+            Durability::Replicated => self.log.log_end_offset(),
+        };
+        if durable <= self.high_watermark {
+            return Released::default();
+        }
+        self.high_watermark = durable;
+        self.check_invariants();
+        Released {
+            acks: self
+                .acks
+                .release(durable)
+                .map(|waiter| (waiter, Ok(())))
+                .collect(),
+            fetches: std::mem::take(&mut self.fetches).into_iter().collect(),
+            high_watermark: Some(durable),
+        }
+    }
+
+    fn retire(&mut self, failure: AckFailure) -> Released {
+        self.is_offline = true;
+        Released {
+            acks: self
+                .acks
+                .drain()
+                .map(|waiter| (waiter, Err(failure)))
+                .collect(),
+            fetches: std::mem::take(&mut self.fetches).into_iter().collect(),
+            high_watermark: None,
+        }
+    }
+
+    fn check_invariants(&self) {
+        assert!(self.high_watermark <= self.log.log_end_offset());
+        assert!(self.log.flushed_offset() <= self.log.log_end_offset());
+        assert!(self.log.log_start_offset() <= self.log.log_end_offset());
+    }
+}

@@ -1,0 +1,314 @@
+//! One connection: a task that reads requests, hands them to the node, and writes the answers in
+//! order.
+//!
+//! The task owns its state. Each turn takes the news, cuts and handles what has been read, writes
+//! what is ready, then sleeps until one of these can go on. Reading stops while the client has too
+//! many answers outstanding; a client that does not read its answers is closed.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use millstream_api::{AnswerLimits, AnswerQueue, Client, Context, Effect, handle_frame};
+use millstream_model::Instant;
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+
+use super::frame_reader::{FrameError, FrameReader};
+use super::inbox::Inbox;
+use super::listener::NetLimits;
+use super::outgoing::Outgoing;
+use crate::shell::Shell;
+
+/// A frame must arrive within this, and a second more for each MiB it announces.
+const FRAME_DEADLINE: Duration = Duration::from_secs(10);
+/// A client that takes no byte of a waiting answer for this long is closed.
+const WRITE_DEADLINE: Duration = Duration::from_secs(60);
+/// Frames handled before the task writes and lets others run.
+const FRAMES_PER_TURN: usize = 16;
+
+/// Why a connection ends. Only the first two are the ordinary way.
+#[derive(Debug, thiserror::Error)]
+pub enum Ended {
+    #[error("the peer closed the connection")]
+    ByPeer,
+    #[error("the broker is stopping")]
+    Stopping,
+    #[error("idle for connections.max.idle.ms={}", .0.as_millis())]
+    Idle(Duration),
+    #[error("a request of {0} bytes did not arrive in time")]
+    FrameTimeout(usize),
+    #[error("{0} bytes of answers were not read for {WRITE_DEADLINE:?}")]
+    NotReading(usize),
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    #[error("{0}")]
+    Refused(millstream_api::CloseReason),
+    #[error("socket failed: {0}")]
+    Socket(#[from] io::Error),
+}
+
+/// A connection and all its state.
+pub struct Connection {
+    id: u64,
+    stream: TcpStream,
+    shell: Arc<Shell>,
+    inbox: Arc<Inbox>,
+    client: Client,
+    limits: NetLimits,
+    reader: FrameReader,
+    answers: AnswerQueue,
+    outgoing: Outgoing,
+    /// When the frame being read began.
+    frame_began: Option<Instant>,
+    /// When the last byte came or went.
+    last_active: Instant,
+    /// When the socket last took a byte of what is outgoing.
+    last_written: Instant,
+    has_unread: bool,
+}
+
+impl Connection {
+    /// Takes over an accepted socket.
+    pub fn new(
+        id: u64,
+        stream: TcpStream,
+        peer: SocketAddr,
+        client: Client,
+        shell: Arc<Shell>,
+        limits: NetLimits,
+    ) -> Connection {
+        tracing::debug!(connection = id, %peer, "connection accepted");
+        let now = shell.node.now();
+        Connection {
+            id,
+            stream,
+            inbox: shell.inboxes.open(id),
+            shell,
+            client,
+            reader: FrameReader::new(limits.frame_bytes_max),
+            limits,
+            answers: AnswerQueue::new(id, AnswerLimits::default()),
+            outgoing: Outgoing::default(),
+            frame_began: None,
+            last_active: now,
+            last_written: now,
+            has_unread: true,
+        }
+    }
+
+    /// Serves the connection to its end.
+    pub async fn run(mut self, stop: watch::Receiver<bool>) {
+        let ended = self.serve(stop).await;
+        self.shell.inboxes.close(self.id);
+        self.answers.close();
+        let connection = self.id;
+        match ended {
+            Ended::ByPeer | Ended::Stopping | Ended::Idle(_) | Ended::Socket(_) => {
+                tracing::debug!(connection, reason = %ended, "connection closed");
+            }
+            _ => tracing::warn!(
+                connection,
+                client = self.client.host,
+                reason = %ended,
+                "connection refused"
+            ),
+        }
+    }
+
+    async fn serve(&mut self, mut stop: watch::Receiver<bool>) -> Ended {
+        loop {
+            let may_go_on = match self.turn() {
+                Ok(may_go_on) => may_go_on,
+                Err(ended) => return ended,
+            };
+            if *stop.borrow() && self.answers.is_empty() && self.outgoing.is_empty() {
+                return Ended::Stopping;
+            }
+            if may_go_on {
+                tokio::task::yield_now().await;
+                continue;
+            }
+            let (until, on_timeout) = self.next_deadline();
+            let wait = until.since(self.shell.node.now());
+            let may_read = self.answers.has_room() && !*stop.borrow();
+            // Every arm only waits; what became ready is done in the next turn, so all are
+            // cancel-safe.
+            tokio::select! {
+                ready = self.stream.readable(), if may_read => match ready {
+                    Ok(()) => self.has_unread = true,
+                    Err(error) => return error.into(),
+                },
+                ready = self.stream.writable(), if !self.outgoing.is_empty() => {
+                    if let Err(error) = ready {
+                        return error.into();
+                    }
+                }
+                () = self.inbox.wait() => {}
+                _ = stop.changed() => {}
+                () = tokio::time::sleep(wait) => {
+                    if let Some(ended) = on_timeout {
+                        return ended;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Does everything that can be done without waiting. Answers whether it stopped early only to
+    /// let others run.
+    fn turn(&mut self) -> Result<bool, Ended> {
+        self.hear()?;
+        let mut handled = 0;
+        while self.answers.has_room() && handled < FRAMES_PER_TURN {
+            match self.reader.next()? {
+                Some(frame) => {
+                    self.frame_began = None;
+                    self.handle(&frame)?;
+                    handled += 1;
+                }
+                None if self.has_unread => self.read()?,
+                None => break,
+            }
+        }
+        self.write()?;
+        Ok(handled == FRAMES_PER_TURN)
+    }
+
+    fn read(&mut self) -> Result<(), Ended> {
+        match self.stream.try_read_buf(self.reader.space()) {
+            Ok(0) => Err(Ended::ByPeer),
+            Ok(_) => {
+                let now = self.shell.node.now();
+                self.last_active = now;
+                self.frame_began.get_or_insert(now);
+                Ok(())
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.has_unread = false;
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn handle(&mut self, frame: &bytes::Bytes) -> Result<(), Ended> {
+        let mut effects = Vec::new();
+        let token = self.answers.next_token();
+        let handled = self.with_context(&mut effects, |this, context| {
+            context.token = token;
+            handle_frame(&this.shell.node.broker, context, frame)
+        });
+        let pushed = self.answers.push(handled);
+        self.carry_out(effects)?;
+        pushed.map_err(Ended::Refused)
+    }
+
+    /// Takes the news for parked requests, and what is due.
+    fn hear(&mut self) -> Result<(), Ended> {
+        for completion in self.inbox.take() {
+            self.complete(completion)?;
+        }
+        if self.answers.next_timeout().is_some_and(|at| at <= self.shell.node.now()) {
+            let mut effects = Vec::new();
+            let timed_out = self.with_context(&mut effects, |this, context| {
+                this.answers.handle_timeout(&this.shell.node.broker, context)
+            });
+            self.carry_out(effects)?;
+            timed_out.map_err(Ended::Refused)?;
+        }
+        Ok(())
+    }
+
+    fn complete(&mut self, completion: millstream_api::Completion) -> Result<(), Ended> {
+        let mut effects = Vec::new();
+        let completed = self.with_context(&mut effects, |this, context| {
+            this.answers.handle_completion(&this.shell.node.broker, context, completion)
+        });
+        self.carry_out(effects)?;
+        completed.map_err(Ended::Refused)
+    }
+
+    /// Carries out effects; news for this very connection takes no way round.
+    fn carry_out(&mut self, effects: Vec<Effect>) -> Result<(), Ended> {
+        if effects.is_empty() {
+            return Ok(());
+        }
+        let (own, others): (Vec<Effect>, Vec<Effect>) = effects.into_iter().partition(|effect| {
+            matches!(effect, Effect::Complete(news) if news.token.connection == self.id)
+        });
+        self.shell.carry_out(others);
+        for effect in own {
+            if let Effect::Complete(completion) = effect {
+                self.complete(completion)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn write(&mut self) -> Result<(), Ended> {
+        let was_empty = self.outgoing.is_empty();
+        while self.outgoing.len() < self.limits.outgoing_bytes_max {
+            let Some(frame) = self.answers.pop_ready() else { break };
+            self.outgoing.push(frame);
+        }
+        if self.outgoing.is_empty() {
+            return Ok(());
+        }
+        let written = self.outgoing.write(&self.stream)?;
+        if written > 0 || was_empty {
+            self.last_written = self.shell.node.now();
+            self.last_active = self.last_written;
+        }
+        Ok(())
+    }
+
+    fn next_deadline(&self) -> (Instant, Option<Ended>) {
+        let mut next = (self.last_active.after(self.limits.idle_max), None);
+        if self.answers.is_empty() {
+            next.1 = Some(Ended::Idle(self.limits.idle_max));
+        }
+        let mut consider = |at: Instant, ended: Option<Ended>| {
+            if at < next.0 {
+                next = (at, ended);
+            }
+        };
+        if let Some(at) = self.answers.next_timeout() {
+            consider(at, None);
+        }
+        if let Some(began) = self.frame_began.filter(|_| self.reader.is_inside_frame()) {
+            let length = self.reader.announced().unwrap_or(0);
+            let extra = Duration::from_secs(length as u64 >> 20);
+            consider(began.after(FRAME_DEADLINE + extra), Some(Ended::FrameTimeout(length)));
+        }
+        if !self.outgoing.is_empty() {
+            let ended = Ended::NotReading(self.outgoing.len());
+            consider(self.last_written.after(WRITE_DEADLINE), Some(ended));
+        }
+        next
+    }
+
+    fn with_context<T>(
+        &mut self,
+        effects: &mut Vec<Effect>,
+        step: impl FnOnce(&mut ConnectionParts<'_>, &mut Context<'_>) -> T,
+    ) -> T {
+        let node = &self.shell.node;
+        let mut context = Context {
+            now: node.now(),
+            wall: node.wall_time(),
+            token: self.answers.next_token(),
+            client: &self.client,
+            effects,
+        };
+        let mut parts = ConnectionParts { shell: &self.shell, answers: &mut self.answers };
+        step(&mut parts, &mut context)
+    }
+}
+
+/// What a step may touch beside its context.
+struct ConnectionParts<'a> {
+    shell: &'a Shell,
+    answers: &'a mut AnswerQueue,
+}
