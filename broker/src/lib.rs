@@ -1,1 +1,11 @@
-//! millstream.
+//! The shell of the broker: configuration, sockets, threads, and the life of the process.
+
+#![forbid(unsafe_code)]
+
+pub mod cli;
+pub mod config;
+pub mod exit;
+pub mod http;
+pub mod logging;
+pub mod server;
+pub mod signals;

@@ -1,1 +1,45 @@
-fn main() {}
+//! The `millstream` program: a broker, and the commands to use it.
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Parser;
+use millstream::cli::{Cli, Command, ServeArgs};
+use millstream::config::Config;
+use millstream::exit::Failure;
+use millstream::{logging, server};
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Serve(args) => serve(&args),
+        Command::Client(command) => with_quiet_log(|| command.run_blocking()),
+        Command::Bench(command) => with_quiet_log(|| command.run_blocking()),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("error: {failure}");
+            failure.into()
+        }
+    }
+}
+
+fn serve(args: &ServeArgs) -> Result<(), Failure> {
+    logging::init(args.log.as_deref(), "info")?;
+    let loaded = Config::load(&args.sources())?;
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    runtime.block_on(server::run(loaded.config))?;
+    Ok(())
+}
+
+fn with_quiet_log(command: impl FnOnce() -> anyhow::Result<()>) -> Result<(), Failure> {
+    logging::init(None, "warn")?;
+    Ok(command()?)
+}

@@ -51,19 +51,16 @@ pub fn emit_exports(out: &mut String, messages: &[Message]) {
         );
     }
     line(out, "];");
-    line(out, "/// Decodes a message by name and encodes it again.");
+    line(out, "/// Does `work` on the message of this name.");
     line(
         out,
-        "pub(crate) fn reencode(name: &str, version: i16, body: &bytes::Bytes) \
-         -> Option<Result<crate::dynamic::Reencoded, crate::dynamic::ReencodeError>> {\n\
+        "pub(crate) fn with_type<'a, W: crate::dynamic::Work<'a>>(name: &str, work: W) \
+         -> Option<W::Output> {\n\
          Some(match name {",
     );
     for message in messages {
         let name = &message.name;
-        line(
-            out,
-            &format!("\"{name}\" => crate::dynamic::again::<{name}>(version, body),"),
-        );
+        line(out, &format!("\"{name}\" => work.on::<{name}>(),"));
     }
     line(out, "_ => return None,\n}) }");
 }

@@ -1,5 +1,7 @@
 //! The codec by name, for whoever holds a message without knowing its type: fuzzers, proofs, tools.
 
+use std::fmt;
+
 use bytes::Bytes;
 
 use crate::wire::{DecodeError, Decoder, EncodeError, Encoder, Message, Records};
@@ -38,7 +40,36 @@ pub fn reencode(
     version: i16,
     body: &Bytes,
 ) -> Option<Result<Reencoded, ReencodeError>> {
-    messages::reencode(name, version, body)
+    transcode(name, version, version, body)
+}
+
+/// Decodes the message `name` in one version and encodes it in another.
+#[must_use]
+pub fn transcode(
+    name: &str,
+    from: i16,
+    to: i16,
+    body: &Bytes,
+) -> Option<Result<Reencoded, ReencodeError>> {
+    messages::with_type(name, Transcode { from, to, body })
+}
+
+/// Decodes the message `name` and drops it; gives the number of bytes after it, which were ignored.
+#[must_use]
+pub fn decode(name: &str, version: i16, body: &Bytes) -> Option<Result<usize, DecodeError>> {
+    messages::with_type(name, Decode { version, body })
+}
+
+/// Encodes the message `name` with every field at its default.
+#[must_use]
+pub fn encode_default(name: &str, version: i16) -> Option<Result<Bytes, EncodeError>> {
+    messages::with_type(name, EncodeDefault { version })
+}
+
+/// The message `name` as text, with the names of its fields.
+#[must_use]
+pub fn describe(name: &str, version: i16, body: &Bytes) -> Option<Result<String, DecodeError>> {
+    messages::with_type(name, Describe { version, body })
 }
 
 /// Decodes a request's body and encodes it again.
@@ -60,15 +91,75 @@ pub fn reencode_response(
         .expect("every key has a response")
 }
 
-pub(crate) fn again<'a, M: Message<'a>>(
+/// Something to be done with a message whose type is chosen by its name.
+pub(crate) trait Work<'a> {
+    type Output;
+
+    fn on<M: Message<'a> + Default + fmt::Debug>(self) -> Self::Output;
+}
+
+struct Transcode<'a> {
+    from: i16,
+    to: i16,
+    body: &'a Bytes,
+}
+
+impl<'a> Work<'a> for Transcode<'a> {
+    type Output = Result<Reencoded, ReencodeError>;
+
+    fn on<M: Message<'a> + Default + fmt::Debug>(self) -> Self::Output {
+        let mut decoder = Decoder::new(self.body);
+        let message = M::decode(&mut decoder, self.from)?;
+        Ok(Reencoded {
+            body: encode(&message, self.to)?,
+            trailing: decoder.trailing(),
+        })
+    }
+}
+
+struct Decode<'a> {
     version: i16,
     body: &'a Bytes,
-) -> Result<Reencoded, ReencodeError> {
-    let mut decoder = Decoder::new(body);
-    let message = M::decode(&mut decoder, version)?;
-    let trailing = decoder.trailing();
+}
+
+impl<'a> Work<'a> for Decode<'a> {
+    type Output = Result<usize, DecodeError>;
+
+    fn on<M: Message<'a> + Default + fmt::Debug>(self) -> Self::Output {
+        let mut decoder = Decoder::new(self.body);
+        M::decode(&mut decoder, self.version)?;
+        Ok(decoder.trailing())
+    }
+}
+
+struct EncodeDefault {
+    version: i16,
+}
+
+impl<'a> Work<'a> for EncodeDefault {
+    type Output = Result<Bytes, EncodeError>;
+
+    fn on<M: Message<'a> + Default + fmt::Debug>(self) -> Self::Output {
+        encode(&M::default(), self.version)
+    }
+}
+
+struct Describe<'a> {
+    version: i16,
+    body: &'a Bytes,
+}
+
+impl<'a> Work<'a> for Describe<'a> {
+    type Output = Result<String, DecodeError>;
+
+    fn on<M: Message<'a> + Default + fmt::Debug>(self) -> Self::Output {
+        let message = M::decode(&mut Decoder::new(self.body), self.version)?;
+        Ok(format!("{message:?}"))
+    }
+}
+
+fn encode<'a>(message: &impl Message<'a>, version: i16) -> Result<Bytes, EncodeError> {
     let mut encoder = Encoder::default();
     message.encode(&mut encoder, version)?;
-    let body = Records::from(encoder.into_parts()).to_bytes();
-    Ok(Reencoded { body, trailing })
+    Ok(Records::from(encoder.into_parts()).to_bytes())
 }

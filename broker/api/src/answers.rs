@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 
 use millstream_coordinator::GroupAnswer;
 use millstream_model::{Instant, RequestToken};
+use millstream_protocol::ErrorCode;
 use millstream_protocol::frame::Frame;
 use millstream_replica::AckFailure;
 
@@ -61,7 +62,12 @@ pub enum CompletionEvent {
     /// The high watermark of a partition moved: look again.
     RecordsArrived,
     /// The group coordinator's answer.
-    Group(GroupAnswer),
+    Group {
+        /// The answer.
+        answer: GroupAnswer,
+        /// Set when the coordinator was lost: the answer is sent as this refusal.
+        refused: Option<ErrorCode>,
+    },
     /// The metadata log's answer.
     Proposal(ProposalAnswer),
 }
@@ -170,7 +176,9 @@ impl AnswerQueue {
                 produce.handle_appended(slot, result)
             }
             (Parked::Fetch(fetch), CompletionEvent::RecordsArrived) => fetch.look(broker, context),
-            (Parked::Group(group), CompletionEvent::Group(answer)) => group.handle_answer(answer),
+            (Parked::Group(group), CompletionEvent::Group { answer, refused }) => {
+                group.handle_answer(answer, refused)
+            }
             (Parked::Proposal(proposal), CompletionEvent::Proposal(answer)) => {
                 proposal.handle_answer(answer)
             }

@@ -20,10 +20,10 @@ mod supported;
 mod view;
 
 pub use answers::{AnswerLimits, AnswerQueue, Completion, CompletionEvent};
-pub use broker::{Broker, BrokerConfig};
-pub use context::{Client, Context, Effect, Handled};
+pub use broker::{Broker, BrokerConfig, OFFSETS_TOPIC};
+pub use context::{Client, CloseReason, Context, Effect, Handled};
 pub use dispatch::handle_frame;
-pub use group_shard::{GroupShard, ShardLoad};
+pub use group_shard::GroupShard;
 pub use host_port::{HostPort, InvalidHostPort};
 pub use proposal::{Proposal, ProposalAnswer};
 pub use supported::{SupportedApi, supported_apis};

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use millstream_metadata::{Image, TopicConfig};
-use millstream_model::TopicId;
+use millstream_model::{TopicId, WallTime};
+use millstream_protocol::records::{TimestampType, ValidationRules};
 use millstream_replica::HostedPartition;
 
 /// A topic with its settings resolved and its partitions opened.
@@ -81,5 +82,20 @@ impl View {
             by_id.insert(topic.id, topic);
         }
         View { image, by_name, by_id }
+    }
+}
+
+/// What a batch produced to a topic of these settings must be, now.
+pub(crate) fn validation_rules(config: &TopicConfig, wall: WallTime) -> ValidationRules {
+    ValidationRules {
+        max_message_bytes: config.max_message_bytes as usize,
+        compacted: config.is_compacted,
+        timestamp_type: match config.message_timestamp_type {
+            millstream_metadata::TimestampType::CreateTime => TimestampType::CreateTime,
+            millstream_metadata::TimestampType::LogAppendTime => TimestampType::LogAppendTime,
+        },
+        before_max_ms: config.message_timestamp_before_max_ms,
+        after_max_ms: config.message_timestamp_after_max_ms,
+        now_ms: wall.0,
     }
 }

@@ -1,5 +1,16 @@
 //! The seams between the cores and the machine: clocks, disk, randomness.
+//!
+//! ```text
+//!   Clock   RealClock    sim::SimClock     stands still until moved
+//!   Random  RealRandom   sim::SimRandom    a seed's sequence
+//!   Disk    RealDisk     sim::SimDisk      loses, tears and fails by a seed
+//! ```
 
+#![forbid(unsafe_code)]
+
+mod real;
 mod seam;
+pub mod sim;
 
+pub use real::{RealClock, RealDisk, RealRandom};
 pub use seam::{Clock, DirectoryEntry, Disk, File, Random};

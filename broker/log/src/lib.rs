@@ -1,1 +1,58 @@
-//! millstream-log.
+//! One partition's log on disk, laid out as Kafka lays it out.
+//!
+//! ```text
+//!   <topic>-<partition>/
+//!     partition.metadata            the topic's id
+//!     leader-epoch-checkpoint       where each leader's records begin
+//!     00000000000000000000.log      batches, one after another     ─┐
+//!     00000000000000000000.index    offset → position, sparse       ├ one segment
+//!     00000000000000000000.timeindex  time → offset, sparse        ─┘
+//!     00000000000000000042.snapshot producers as of offset 42, for Kafka's tools
+//!     00000000000000000042.producers the same with five batches each: what is loaded
+//! ```
+//!
+//! A [`Log`] is appended to, flushed, read and recovered. It knows no leaders, no clients and no
+//! network; who may see which offset is its owner's business. The active segment is the last one; the
+//! others are sealed and never change.
+
+#![forbid(unsafe_code)]
+
+mod append;
+mod cache;
+mod checkpoint;
+mod config;
+mod cut;
+mod derived;
+mod envelope;
+mod error;
+mod flush;
+mod flush_round;
+mod index;
+mod leader_epochs;
+mod listing;
+mod log;
+mod lookup;
+mod names;
+mod offset_index;
+mod open;
+mod partition_metadata;
+mod producer_file;
+mod producer_state;
+mod read;
+mod recovery;
+mod scan;
+mod segment;
+mod time_index;
+mod verified;
+
+pub use append::Appended;
+pub use cache::CacheBudget;
+pub use checkpoint::{Checkpoint, CheckpointEntry};
+pub use config::LogConfig;
+pub use cut::Cut;
+pub use error::{AppendError, OpenError, ReadError};
+pub use flush::FlushWork;
+pub use flush_round::FlushRound;
+pub use log::{Log, LogPlace};
+pub use open::{Noted, Recovery};
+pub use read::LogRead;

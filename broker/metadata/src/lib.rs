@@ -1,1 +1,53 @@
-//! millstream-metadata.
+//! The cluster's metadata: records, the image they build, and the controller that decides on them.
+//!
+//! The way of a change: [`Controller`]`::decide_*` reads an [`Image`] and answers records; the shell
+//! appends them to the metadata log; when they are committed, [`Image::apply`] makes the next image and
+//! a [`Delta`] for subscribers, and the answer is sent. Loading at start is `apply` too, so every test
+//! of an ordinary change tests recovery.
+//!
+//! This crate knows no log, no disk, no network and no clock.
+
+#![forbid(unsafe_code)]
+
+mod config_value;
+mod controller;
+mod create_partitions;
+mod create_topics;
+mod delete_topics;
+mod delta;
+mod image;
+mod placement;
+mod record;
+mod resource;
+mod snapshot;
+mod topic_config;
+mod topic_config_def;
+
+pub use config_value::{ConfigRange, ConfigType, InvalidConfig, check_value, split_list};
+pub use controller::{
+    Controller, ControllerSettings, Decision, InternalTopicSettings, PRODUCER_ID_BLOCK,
+    ProducerIdsExhausted, WrongCluster,
+};
+pub use create_partitions::{CreatePartitionsError, MorePartitions, PartitionsCreation};
+pub use create_topics::{CreateTopicError, CreatedTopic, NewTopic, TopicCreation};
+pub use delete_topics::{DeleteTopicError, TopicDeletion, TopicToDelete};
+pub use delta::Delta;
+pub use image::{
+    Configs, Image, OFFSETS_TOPIC, PartitionImage, ReplayError, SHARE_STATE_TOPIC,
+    TOPIC_PARTITIONS_MAX, TRANSACTIONS_TOPIC, TopicImage, is_internal_topic,
+};
+pub use placement::InvalidAssignment;
+pub use record::{
+    BrokerStartRecord, ClusterRecord, ConfigRecord, FIRST_OPTIONAL_TYPE, PartitionRecord,
+    ProducerIdsRecord, Record, RecordError, RemoveTopicRecord, TopicRecord,
+};
+pub use resource::ConfigResource;
+pub use snapshot::{SnapshotError, decode_records, encode_records};
+pub use topic_config::{
+    BrokerLayers, ConfigSource, ConfigSynonym, Durability, ResolvedConfig, TimestampType,
+    TopicConfig,
+};
+pub use topic_config_def::{
+    BrokerSynonym, TOPIC_CONFIGS, TopicConfigDef, check_broker_synonym, check_topic_config,
+    topic_config_def,
+};

@@ -1,1 +1,20 @@
-//! millstream-node.
+//! A whole broker without threads and sockets.
+//!
+//! A [`Node`] opens the log directories, replays the metadata log, hosts the partitions and gives the
+//! shell its steps: [`Node::flush`] a directory, [`Node::propose`] a change of metadata,
+//! [`Node::load_groups`], [`Node::group_timeout`], [`Node::checkpoint`]. Requests go to
+//! [`Node::broker`]. Every step returns the effects to carry out. The shell calls the steps from
+//! threads; the simulation calls the same ones in an order a seed decides.
+
+#![forbid(unsafe_code)]
+
+mod directories;
+mod flush;
+mod groups;
+mod metadata;
+mod node;
+mod open;
+
+pub use directories::LogDirectory;
+pub use node::{Node, NodeConfig};
+pub use open::OpenError;

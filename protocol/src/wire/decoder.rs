@@ -17,6 +17,8 @@ use super::{DecodeError, Records, STRING_BYTES_MAX};
 const BUDGET_MIN: usize = 64 << 10;
 /// Heap per byte of frame beyond that.
 const BUDGET_PER_BYTE: usize = 16;
+/// What the first record batch costs: the frame becomes shared.
+const SHARING_BYTES: usize = 64;
 /// Unknown tagged fields allowed in one struct.
 pub const TAGS_UNKNOWN_MAX: u32 = 64;
 
@@ -45,7 +47,7 @@ impl<'a> Decoder<'a> {
             frame,
             position: 0,
             budget,
-            budget_left: budget,
+            budget_left: budget - SHARING_BYTES,
             tags_out_of_order: 0,
         }
     }

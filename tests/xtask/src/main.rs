@@ -1,1 +1,56 @@
-fn main() {}
+//! The project's own commands: `cargo xtask check`, `fix`, `conformance` and `long`.
+
+mod arrows;
+mod check;
+mod conformance;
+mod hygiene;
+mod long;
+mod process;
+mod step;
+mod tally;
+mod tools;
+
+use std::env;
+use std::process::ExitCode;
+
+use crate::tally::Tally;
+
+const USAGE: &str = "usage: cargo xtask COMMAND
+  check [STEP…]    everything that must hold: fmt arrows hygiene clippy build test codec fuzz crash conformance
+  fix              format, and what clippy can mend by itself
+  conformance [--against kafka] [--binary FILE] [--clients A,B] [--count N]
+                   foreign clients against a broker";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let outcome = match arguments.split_first() {
+        Some((command, rest)) if command == "check" => check::run(rest),
+        Some((command, rest)) if command == "conformance" => {
+            conformance::Options::read(rest).map(|o| conformance::run(&o))
+        }
+        Some((command, rest)) if command == "long" => long::run(rest),
+        Some((command, [])) if command == "fix" => Ok(fix()),
+        _ => Err(format!("{USAGE}\n  {}", long::USAGE)),
+    };
+    match outcome {
+        Ok(tally) if tally.failed == 0 => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::FAILURE,
+        Err(reason) => {
+            eprintln!("{reason}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// The only command that edits files.
+fn fix() -> Tally {
+    let mut tally = step::run_as_one(tools::cargo().args([
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--fix",
+        "--allow-dirty",
+    ]));
+    tally += step::run_as_one(tools::cargo().args(["fmt", "--all"]));
+    tally
+}

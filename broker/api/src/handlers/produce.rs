@@ -34,6 +34,7 @@ use crate::answers::Parked;
 use crate::context::CloseReason;
 use crate::dispatch::Request;
 use crate::reply::Reply;
+use crate::view::validation_rules;
 use crate::{Broker, Context, Handled, HostedTopic};
 
 /// The longest an `acks=all` answer is parked, whatever the client asks.
@@ -191,7 +192,7 @@ impl ProduceStep<'_> {
         if topic.is_internal && !self.is_admin {
             return Err(Refusal::code(ErrorCode::InvalidTopicException));
         }
-        let rules = topic.config.validation_rules(context.wall);
+        let rules = validation_rules(&topic.config, context.wall);
         let validated = validate(&batch, &rules).map_err(Refusal::batch)?;
         if validated.header.is_transactional() {
             return Err(Refusal::code(if self.is_transactional {

@@ -1,0 +1,33 @@
+//! OffsetFetch, versions 1 – 10.
+//!
+//! 2: null asks for all offsets of the group; 7: `RequireStable` (no transactions, so all are); 8:
+//! several groups (KIP-709), each answered by its own shard; 10: topic ids.
+
+use millstream_coordinator::split_offset_fetch;
+use millstream_protocol::messages::{OffsetFetchRequest, OffsetFetchResponse};
+
+use crate::answers::Parked;
+use crate::dispatch::Request;
+use crate::handlers::group_membership::{ParkedGroup, decide_in_shard};
+use crate::{Broker, Context, Handled};
+
+pub(crate) fn handle(
+    broker: &Broker,
+    context: &mut Context<'_>,
+    request: &Request<'_>,
+    body: &OffsetFetchRequest<'_>,
+) -> Handled {
+    let groups = split_offset_fetch(request.reply.version, body);
+    if groups.is_empty() {
+        return request.reply.answered(&OffsetFetchResponse::default());
+    }
+    let view = broker.view();
+    for group in &groups {
+        decide_in_shard(broker, context, request, &group.group_id, |shard, asker| {
+            shard.handle_offset_fetch(asker, group, &**view)
+        });
+    }
+    let fetches = groups.into_iter().map(|group| (group.group_id.into_owned(), None)).collect();
+    let parked = ParkedGroup { reply: request.reply, fetches };
+    Handled::Parked(Box::new(Parked::Group(parked)))
+}

@@ -1,0 +1,169 @@
+//! One contract for both disks.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+use std::io::{ErrorKind, IoSlice};
+use std::path::Path;
+
+use millstream_env::sim::{SimDisk, SimFaults, SimRandom};
+use millstream_env::{Disk, RealDisk};
+
+fn each_disk(test: impl Fn(&dyn Disk, &Path)) {
+    let folder = tempfile::tempdir().unwrap();
+    test(&RealDisk, folder.path());
+    let disk = SimDisk::default();
+    disk.create_directory(Path::new("/data")).unwrap();
+    test(&disk, Path::new("/data"));
+}
+
+#[test]
+fn a_file_reads_back_what_was_written() {
+    each_disk(|disk, root| {
+        let path = root.join("file");
+        assert_eq!(
+            disk.open(&path, false).err().unwrap().kind(),
+            ErrorKind::NotFound
+        );
+        let file = disk.open(&path, true).unwrap();
+        let parts = [IoSlice::new(b"head"), IoSlice::new(b"body")];
+        assert_eq!(file.write_vectored_at(&parts, 2).unwrap(), 8);
+        let mut buffer = [9; 16];
+        assert_eq!(file.read_at(&mut buffer, 0).unwrap(), 10);
+        assert_eq!(&buffer[..10], b"\0\0headbody");
+        assert_eq!(file.read_at(&mut buffer, 10).unwrap(), 0);
+        let short = file.read_exact_at(&mut buffer, 0).unwrap_err();
+        assert_eq!(short.kind(), ErrorKind::UnexpectedEof);
+        file.truncate(6).unwrap();
+        assert_eq!(file.length().unwrap(), 6);
+        file.truncate(8).unwrap();
+        assert_eq!(file.read_at(&mut buffer, 4).unwrap(), 4);
+        assert_eq!(&buffer[..4], b"ad\0\0");
+        file.sync_data().unwrap();
+    });
+}
+
+#[test]
+fn names_are_listed_renamed_and_removed() {
+    each_disk(|disk, root| {
+        disk.create_directory(&root.join("b/inner")).unwrap();
+        disk.open(&root.join("a"), true)
+            .unwrap()
+            .write_all_at(b"12", 0)
+            .unwrap();
+        disk.open(&root.join("b/file"), true).unwrap();
+        let names: Vec<_> = disk.list(root).unwrap();
+        assert_eq!(names.len(), 2);
+        assert_eq!(
+            (names[0].path.as_path(), names[0].length),
+            (root.join("a").as_path(), 2)
+        );
+        assert!(names[1].is_directory);
+        disk.rename(&root.join("b"), &root.join("c")).unwrap();
+        assert_eq!(disk.list(&root.join("c")).unwrap().len(), 2);
+        disk.rename(&root.join("a"), &root.join("c/file")).unwrap();
+        assert_eq!(
+            disk.open(&root.join("c/file"), false)
+                .unwrap()
+                .length()
+                .unwrap(),
+            2
+        );
+        disk.sync_directory(root).unwrap();
+        disk.remove_file(&root.join("c/file")).unwrap();
+        let gone = disk.remove_file(&root.join("c/file")).unwrap_err();
+        assert_eq!(gone.kind(), ErrorKind::NotFound);
+        disk.remove_directory(&root.join("c")).unwrap();
+        assert!(disk.list(root).unwrap().is_empty());
+    });
+}
+
+#[test]
+fn a_lock_is_exclusive_until_dropped() {
+    each_disk(|disk, root| {
+        let path = root.join(".lock");
+        let guard = disk.lock(&path).unwrap();
+        assert_eq!(
+            disk.lock(&path).err().unwrap().kind(),
+            ErrorKind::WouldBlock
+        );
+        drop(guard);
+        disk.lock(&path).unwrap();
+    });
+}
+
+#[test]
+fn a_crash_keeps_what_was_synced_and_only_may_keep_the_rest() {
+    let (mut kept, mut lost) = (0, 0);
+    for seed in 0..100 {
+        let disk = SimDisk::default();
+        let root = Path::new("/data");
+        disk.create_directory(root).unwrap();
+        disk.sync_directory(Path::new("/")).unwrap();
+        let file = disk.open(&root.join("file"), true).unwrap();
+        file.write_all_at(b"synced", 0).unwrap();
+        file.sync_data().unwrap();
+        disk.sync_directory(root).unwrap();
+        file.write_all_at(&[7; 2000], 6).unwrap();
+        disk.crash(&SimRandom::new(seed));
+        assert!(
+            file.write_all_at(b"x", 0).is_err(),
+            "a handle of the dead process"
+        );
+        let file = disk.open(&root.join("file"), false).unwrap();
+        let mut buffer = vec![0; 3000];
+        let length = file.read_at(&mut buffer, 0).unwrap();
+        assert_eq!(&buffer[..6], b"synced");
+        match length {
+            6 => lost += 1,
+            2006 if buffer[6..2006] == [7; 2000] => kept += 1,
+            _ => {}
+        }
+    }
+    assert!(kept > 10 && lost > 10, "kept {kept}, lost {lost}");
+}
+
+#[test]
+fn an_unsynced_name_may_vanish() {
+    let vanished = (0..50).filter(|seed| {
+        let disk = SimDisk::default();
+        let root = Path::new("/data");
+        disk.create_directory(root).unwrap();
+        disk.sync_directory(Path::new("/")).unwrap();
+        disk.open(&root.join("file"), true)
+            .unwrap()
+            .sync_data()
+            .unwrap();
+        disk.crash(&SimRandom::new(*seed));
+        disk.list(root).unwrap().is_empty()
+    });
+    assert!((10..40).contains(&vanished.count()));
+}
+
+#[test]
+fn faults_strike_once() {
+    let disk = SimDisk::default();
+    disk.create_directory(Path::new("/data")).unwrap();
+    let file = disk.open(Path::new("/data/file"), true).unwrap();
+    disk.set_faults(SimFaults {
+        fail_next_sync: true,
+        short_next_write: true,
+        ..SimFaults::default()
+    });
+    assert_eq!(
+        file.write_vectored_at(&[IoSlice::new(b"1234")], 0).unwrap(),
+        2
+    );
+    assert!(file.sync_data().is_err());
+    assert!(file.sync_data().is_ok());
+    disk.set_faults(SimFaults {
+        room: Some(3),
+        ..SimFaults::default()
+    });
+    assert_eq!(
+        file.write_vectored_at(&[IoSlice::new(b"1234")], 0).unwrap(),
+        3
+    );
+    let full = file
+        .write_vectored_at(&[IoSlice::new(b"4")], 3)
+        .unwrap_err();
+    assert_eq!(full.kind(), ErrorKind::StorageFull);
+}

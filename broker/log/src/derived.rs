@@ -1,0 +1,152 @@
+//! What a log derives from its batches and keeps in files of their own: leader epochs, producers.
+//!
+//! What the files say is taken as far as it fits the batches; the rest is gathered from them.
+
+use std::io;
+use std::path::Path;
+
+use millstream_model::{LeaderEpoch, Offset};
+use millstream_protocol::records::BatchHeader;
+
+use crate::leader_epochs::LeaderEpochs;
+use crate::listing::{Listing, remove_if_there};
+use crate::producer_state::ProducerState;
+use crate::recovery::Opening;
+use crate::scan::Found;
+use crate::{LogPlace, OpenError, names, producer_file};
+
+impl Opening<'_> {
+    /// Reads the epochs' file as far as it is about batches below the recovery point.
+    pub(crate) fn load_epochs(&mut self, point: Offset) {
+        let path = self.place.directory.join(names::LEADER_EPOCHS);
+        let read = read_small(self.place, &path);
+        let text = read
+            .ok()
+            .flatten()
+            .and_then(|bytes| String::from_utf8(bytes).ok());
+        self.epochs = text
+            .and_then(|text| LeaderEpochs::parse(&text))
+            .unwrap_or_default();
+        self.epochs.truncate(point);
+    }
+
+    /// Checks that the epochs fit the batches before the recovery point and before the end, which is
+    /// what an old or lost file does not, and otherwise gathers them from all batches.
+    pub(crate) fn check_epochs(&mut self, point: Offset) -> Result<(), OpenError> {
+        let first = self.segments[0].base;
+        let end = self.segments.last().expect("one was walked").end;
+        let mut fits = true;
+        for end in [point, end] {
+            fits &= end == first || self.is_epoch_right(end.plus(-1))?;
+        }
+        if fits {
+            return Ok(());
+        }
+        self.recovery.epochs_rebuilt = true;
+        let mut epochs = LeaderEpochs::default();
+        self.each_header_from(self.segments[0].base, |header| {
+            epochs.assign(
+                LeaderEpoch(header.partition_leader_epoch),
+                Offset(header.base_offset),
+            );
+        })?;
+        self.epochs = epochs;
+        self.must_sync = true;
+        Ok(())
+    }
+
+    fn is_epoch_right(&self, offset: Offset) -> Result<bool, OpenError> {
+        let count = self
+            .segments
+            .partition_point(|segment| segment.base <= offset);
+        let segment = &self.segments[count - 1];
+        let found = segment.find(self.place, &self.config, offset)?;
+        let epoch = found.map(|found| LeaderEpoch(found.header.partition_leader_epoch));
+        Ok(epoch.is_some() && epoch == self.epochs.of(offset))
+    }
+
+    /// Walks the headers of all batches from an offset on.
+    fn each_header_from(
+        &self,
+        from: Offset,
+        mut visit: impl FnMut(&BatchHeader),
+    ) -> Result<(), OpenError> {
+        for segment in &self.segments {
+            if segment.end <= from || segment.size == 0 {
+                continue;
+            }
+            let file = segment.file(self.place).map_err(|error| self.io(error))?;
+            let mut scan = segment.scan_from_floor(self.place, &self.config, &*file, from)?;
+            loop {
+                let position = scan.position();
+                match scan.next().map_err(|error| self.io(error))? {
+                    Found::Batch(header) if header.base_offset >= from.0 => visit(&header),
+                    Found::Batch(_) => {}
+                    Found::End => break,
+                    Found::Invalid(what) => {
+                        return Err(self.damaged(segment.log_path(self.place), position, what));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Loads the newest checkpoint of the producers that is about this log, and adds the batches
+    /// after it. Those about a longer log than there is are removed.
+    pub(crate) fn load_producers(
+        &mut self,
+        listing: &Listing,
+        end: Offset,
+    ) -> Result<(ProducerState, Vec<Offset>), OpenError> {
+        let mut kept = Vec::new();
+        let mut loaded = None;
+        for offset in &listing.producers {
+            let path = names::offset_file(&self.place.directory, *offset, names::PRODUCERS);
+            let read = read_small(self.place, &path).map_err(|error| self.io(error))?;
+            let parsed = read.and_then(|bytes| producer_file::parse(&bytes));
+            match parsed {
+                Some((state, counted)) if counted == *offset && counted <= end => {
+                    kept.push(*offset);
+                    loaded = Some((state, counted));
+                }
+                _ => {
+                    self.must_sync = true;
+                    self.place
+                        .disk
+                        .remove_file(&path)
+                        .map_err(|error| self.io(error))?;
+                }
+            }
+        }
+        for offset in listing.snapshots.iter().filter(|offset| **offset > end) {
+            let path = names::offset_file(&self.place.directory, *offset, names::SNAPSHOT);
+            remove_if_there(self.place, &path).map_err(|error| self.io(error))?;
+        }
+        let first = self.segments.first().expect("one was made or found").base;
+        self.recovery.producers_rebuilt = loaded.is_none() && first < end;
+        let (mut state, counted) = loaded.unwrap_or((ProducerState::default(), first));
+        if counted < end {
+            self.each_header_from(counted, |header| state.apply(header, self.now))?;
+        }
+        state.expire(self.now, self.config.producer_expiration);
+        Ok((state, kept))
+    }
+}
+
+/// Reads a whole small file. `None` when there is none, or it is far too large to be one.
+fn read_small(place: &LogPlace, path: &Path) -> io::Result<Option<Vec<u8>>> {
+    const BYTES_MAX: u64 = 64 << 20;
+    let file = match place.disk.open(path, false) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let length = file.length()?;
+    if length > BYTES_MAX {
+        return Ok(None);
+    }
+    let mut bytes = vec![0; length as usize];
+    file.read_exact_at(&mut bytes, 0)?;
+    Ok(Some(bytes))
+}

@@ -1,0 +1,243 @@
+//! Making appends durable, and keeping what a restart needs.
+//!
+//! A flush is three steps, so that the syncing in the middle holds no lock: [`Log::begin_flush`]
+//! takes the log's end and the files that hold unflushed bytes below it; the owner syncs them;
+//! [`Log::complete_flush`] publishes that end, and not a newer one.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use millstream_env::File;
+use millstream_model::{Offset, WallTime};
+
+use crate::segment::Segment;
+use crate::{Log, Noted, names, producer_file};
+
+/// Bytes after which a checkpoint of the producers is worth its file: what recovery reads again.
+const PRODUCERS_FILE_INTERVAL: u64 = 4 << 20;
+/// Checkpoints of producers kept: the newest may be from an append that a crash takes back.
+const PRODUCERS_FILES_MAX: usize = 2;
+
+/// What to sync to make a log durable up to `end`.
+pub struct FlushWork {
+    /// What [`Log::complete_flush`] is to be called with, exclusive.
+    pub end: Offset,
+    /// Files to sync, first.
+    pub files: Vec<Arc<dyn File>>,
+    /// Directories to sync, after them.
+    pub directories: Vec<PathBuf>,
+}
+
+/// What of a log is not durable, beside the active segment.
+#[derive(Default)]
+pub(crate) struct Dirty {
+    files: Vec<Arc<dyn File>>,
+    directory: bool,
+    parent: bool,
+    epochs: bool,
+    /// Bytes appended since the last checkpoint of the producers.
+    bytes: u64,
+    /// The offsets of the checkpoints of the producers, ascending.
+    pub(crate) producers: Vec<Offset>,
+}
+
+impl std::fmt::Debug for Dirty {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Dirty")
+            .field("files", &self.files.len())
+            .field("directory", &self.directory)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Dirty {
+    pub(crate) fn note_appended(&mut self, bytes: usize) {
+        self.bytes += bytes as u64;
+    }
+
+    pub(crate) fn note_epochs(&mut self) {
+        self.epochs = true;
+    }
+
+    pub(crate) fn note_created(&mut self) {
+        self.directory = true;
+        self.parent = true;
+    }
+
+    /// Names alone need no flush: they go with the first bytes.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.files.is_empty() && !self.epochs
+    }
+}
+
+impl Log {
+    /// Begins a flush. `None` when everything is durable, or the log is offline.
+    pub fn begin_flush(&mut self) -> Option<FlushWork> {
+        let is_flushed = self.flushed_offset == self.log_end_offset;
+        if self.is_offline || (is_flushed && self.dirty.is_empty()) {
+            return None;
+        }
+        if self.active().has_many_pending_entries() {
+            self.write_pending_entries();
+        }
+        if self.dirty.epochs {
+            self.write_leader_epochs();
+        }
+        let mut files = std::mem::take(&mut self.dirty.files);
+        let active = self.segments.last().expect("segment list is never empty");
+        match active.file(&self.place) {
+            Ok(file) => files.push(file),
+            Err(error) => {
+                // Cannot happen while it has unflushed bytes: it is kept open then.
+                tracing::error!(directory = %self.place.directory.display(), %error, "log is offline");
+                self.is_offline = true;
+                return None;
+            }
+        }
+        let mut directories = Vec::new();
+        if std::mem::take(&mut self.dirty.directory) {
+            directories.push(self.place.directory.clone());
+        }
+        if std::mem::take(&mut self.dirty.parent) {
+            directories.extend(self.place.directory.parent().map(PathBuf::from));
+        }
+        Some(FlushWork {
+            end: self.log_end_offset,
+            files,
+            directories,
+        })
+    }
+
+    /// Everything that the flush with this end took is synced.
+    pub fn complete_flush(&mut self, end: Offset) {
+        assert!(end <= self.log_end_offset, "a flush ends within the log");
+        if !self.is_offline {
+            self.flushed_offset = self.flushed_offset.max(end);
+        }
+    }
+
+    /// A sync failed: what of the unflushed bytes is on disk is unknown, and the kernel may have
+    /// marked them clean. The log is offline until it is opened again.
+    pub fn fail_flush(&mut self) {
+        self.is_offline = true;
+        self.cache.clear();
+    }
+
+    /// Prepares a checkpoint of the log directory: where recovery may begin, and the log's start.
+    /// Now and then this writes what recovery would have to read again; the next flush syncs it.
+    pub fn checkpoint(&mut self) -> Noted {
+        let last = self.dirty.producers.last().copied();
+        let is_settled = last.is_none_or(|last| last <= self.flushed_offset);
+        if self.dirty.bytes >= PRODUCERS_FILE_INTERVAL && is_settled && !self.is_offline {
+            let written = self.write_producers();
+            if let Err(error) = written {
+                let directory = self.place.directory.display();
+                tracing::warn!(%directory, %error, "producers not written");
+            }
+        }
+        Noted {
+            recovery_point: self.flushed_offset,
+            log_start_offset: self.log_start_offset,
+        }
+    }
+
+    /// Writes what a clean restart reads in place of the log: the last index entries, producers and
+    /// epochs. A flush must follow, and after it the directory's checkpoint.
+    pub fn prepare_close(&mut self) -> io::Result<()> {
+        if self.is_offline {
+            return Ok(());
+        }
+        let place = self.place.clone();
+        let active = self.active();
+        active.complete_time_index();
+        if active.has_pending_entries() {
+            active.persist_indexes(&place)?;
+        }
+        let is_noted = self.dirty.producers.last() == Some(&self.log_end_offset);
+        let is_empty = self.segments[0].base == self.log_end_offset;
+        if !is_noted && !is_empty {
+            self.write_producers()?;
+            self.write_snapshot()?;
+        }
+        Ok(())
+    }
+
+    /// Seals the active segment and begins a new one at the log's end. On an error the log is as it
+    /// was before.
+    pub(crate) fn roll(&mut self, now: WallTime) -> io::Result<()> {
+        let place = self.place.clone();
+        let base = self.log_end_offset;
+        let segment = Segment::create(&place, base, now)?;
+        self.dirty.directory = true;
+        self.write_producers()?;
+        self.write_snapshot()?;
+        let active = self.active();
+        active.complete_time_index();
+        let indexes = active.persist_indexes(&place)?;
+        // Even if all its batches are durable: that a failed append was taken back may not be, and
+        // the next segment must begin where this one ends.
+        let sealed = active.file(&place)?;
+        self.dirty.files.push(sealed);
+        self.dirty.files.extend(indexes);
+        self.segments.push(segment);
+        Ok(())
+    }
+
+    /// Replaces the epochs' file. Recovery notices an old one by the last batch's epoch, so a failure
+    /// costs time later and is tried again.
+    fn write_leader_epochs(&mut self) {
+        let path = self.place.directory.join(names::LEADER_EPOCHS);
+        let temporary = path.with_extension(names::TEMPORARY);
+        let write = || -> io::Result<Arc<dyn File>> {
+            let file = self.place.disk.open(&temporary, true)?;
+            file.truncate(0)?;
+            file.write_all_at(self.epochs.to_text().as_bytes(), 0)?;
+            self.place.disk.rename(&temporary, &path)?;
+            Ok(file)
+        };
+        match write() {
+            Ok(file) => {
+                self.dirty.files.push(file);
+                self.dirty.directory = true;
+                self.dirty.epochs = false;
+            }
+            Err(error) => {
+                tracing::warn!(path = %path.display(), %error, "leader epochs not written");
+            }
+        }
+    }
+
+    /// Writes our checkpoint of the producers as of the log's end, and removes the oldest.
+    fn write_producers(&mut self) -> io::Result<()> {
+        let end = self.log_end_offset;
+        let bytes = producer_file::to_bytes(&self.producers, end);
+        self.write_offset_file(names::PRODUCERS, &bytes)?;
+        if self.dirty.producers.last() != Some(&end) {
+            self.dirty.producers.push(end);
+        }
+        self.dirty.bytes = 0;
+        while self.dirty.producers.len() > PRODUCERS_FILES_MAX {
+            let oldest = self.dirty.producers.remove(0);
+            let path = names::offset_file(&self.place.directory, oldest, names::PRODUCERS);
+            self.place.disk.remove_file(&path)?;
+        }
+        Ok(())
+    }
+
+    fn write_snapshot(&mut self) -> io::Result<()> {
+        let bytes = producer_file::to_snapshot(&self.producers);
+        self.write_offset_file(names::SNAPSHOT, &bytes)
+    }
+
+    /// Writes a file named by the log's end, to be synced by the next flush.
+    fn write_offset_file(&mut self, extension: &str, bytes: &[u8]) -> io::Result<()> {
+        let path = names::offset_file(&self.place.directory, self.log_end_offset, extension);
+        let file = self.place.disk.open(&path, true)?;
+        file.truncate(0)?;
+        file.write_all_at(bytes, 0)?;
+        self.dirty.files.push(file);
+        self.dirty.directory = true;
+        Ok(())
+    }
+}

@@ -1,0 +1,72 @@
+//! The files of a partition, as they are found at the start.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use millstream_model::Offset;
+
+use crate::{LogPlace, Noted, names};
+
+/// The files of a partition, as the directory lists them.
+#[derive(Default)]
+pub(crate) struct Listing {
+    /// Base offset and length of each `.log` file that is not empty, ascending.
+    pub logs: Vec<(Offset, u64)>,
+    pub lengths: BTreeMap<PathBuf, u64>,
+    /// The checkpoints of producers, by offset, ascending.
+    pub producers: Vec<Offset>,
+    pub snapshots: Vec<Offset>,
+}
+
+/// Lists the directory, and removes what was never finished.
+pub(crate) fn list(place: &LogPlace, noted: Noted) -> io::Result<Listing> {
+    let mut listing = Listing::default();
+    let mut empty = Vec::new();
+    for entry in place.disk.list(&place.directory)? {
+        let path = entry.path;
+        if path
+            .extension()
+            .is_some_and(|extension| extension == names::TEMPORARY)
+        {
+            place.disk.remove_file(&path)?;
+        } else if let Some(base) = names::offset_of(&path, names::LOG) {
+            if entry.length > 0 {
+                listing.logs.push((base, entry.length));
+            } else {
+                empty.push(base);
+            }
+        } else if let Some(offset) = names::offset_of(&path, names::PRODUCERS) {
+            listing.producers.push(offset);
+        } else if let Some(offset) = names::offset_of(&path, names::SNAPSHOT) {
+            listing.snapshots.push(offset);
+        }
+        listing.lengths.insert(path, entry.length);
+    }
+    // An empty segment holds nothing that the one before it could not go on with. A lone one says
+    // where the log begins, if nobody else knows.
+    if listing.logs.is_empty() && noted == Noted::UNKNOWN {
+        listing.logs.extend(empty.pop().map(|base| (base, 0)));
+    }
+    for base in empty {
+        remove_segment(place, base)?;
+    }
+    Ok(listing)
+}
+
+pub(crate) fn remove_segment(place: &LogPlace, base: Offset) -> io::Result<()> {
+    for extension in [names::OFFSET_INDEX, names::TIME_INDEX, names::LOG] {
+        remove_if_there(
+            place,
+            &names::offset_file(&place.directory, base, extension),
+        )?;
+    }
+    Ok(())
+}
+
+pub(crate) fn remove_if_there(place: &LogPlace, path: &Path) -> io::Result<()> {
+    match place.disk.remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}

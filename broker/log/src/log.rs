@@ -1,0 +1,183 @@
+//! The log of one partition: what it holds in memory, and what it can be asked.
+//!
+//! ```text
+//!   log_start_offset ≤ flushed_offset ≤ log_end_offset
+//!        │                  │                └ the offset of the next record
+//!        │                  └ everything before it survives a power cut
+//!        └ the first record that may be read
+//! ```
+//!
+//! Appending, flushing, reading, looking up and opening have a file each.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use millstream_env::Disk;
+use millstream_model::{LeaderEpoch, Offset, TopicId, WallTime};
+
+use crate::cache::TailCache;
+use crate::flush::Dirty;
+use crate::leader_epochs::LeaderEpochs;
+use crate::producer_state::ProducerState;
+use crate::segment::Segment;
+use crate::{CacheBudget, LogConfig};
+
+/// Where a log lives.
+#[derive(Clone)]
+pub struct LogPlace {
+    /// The disk.
+    pub disk: Arc<dyn Disk>,
+    /// The partition's directory, `<topic>-<partition>` in a log directory.
+    pub directory: PathBuf,
+    /// The topic it must belong to.
+    pub topic_id: TopicId,
+    /// The bound over the caches of all logs.
+    pub cache_budget: CacheBudget,
+}
+
+impl fmt::Debug for LogPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LogPlace")
+            .field("directory", &self.directory)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The log of one partition.
+#[derive(Debug)]
+pub struct Log {
+    pub(crate) place: LogPlace,
+    pub(crate) config: LogConfig,
+    /// Ascending by base offset; never empty. The last one is active.
+    pub(crate) segments: Vec<Segment>,
+    pub(crate) log_start_offset: Offset,
+    pub(crate) log_end_offset: Offset,
+    pub(crate) flushed_offset: Offset,
+    pub(crate) producers: ProducerState,
+    pub(crate) epochs: LeaderEpochs,
+    pub(crate) cache: TailCache,
+    pub(crate) dirty: Dirty,
+    pub(crate) is_offline: bool,
+}
+
+impl Log {
+    /// The first offset that may be read.
+    #[must_use]
+    pub fn log_start_offset(&self) -> Offset {
+        self.log_start_offset
+    }
+
+    /// The offset of the next record.
+    #[must_use]
+    pub fn log_end_offset(&self) -> Offset {
+        self.log_end_offset
+    }
+
+    /// The end of what survives a power cut, exclusive.
+    #[must_use]
+    pub fn flushed_offset(&self) -> Offset {
+        self.flushed_offset
+    }
+
+    /// The size of all segments, in bytes.
+    #[must_use]
+    pub fn size_in_bytes(&self) -> u64 {
+        self.segments.iter().map(|segment| segment.size).sum()
+    }
+
+    /// How many segments there are.
+    #[must_use]
+    pub fn segment_count(&self) -> usize {
+        self.segments.len()
+    }
+
+    /// Where the log lives.
+    #[must_use]
+    pub fn place(&self) -> &LogPlace {
+        &self.place
+    }
+
+    /// Its settings.
+    #[must_use]
+    pub fn config(&self) -> &LogConfig {
+        &self.config
+    }
+
+    /// Takes new settings. They hold for what is appended from now on.
+    pub fn set_config(&mut self, config: LogConfig) {
+        self.cache.set_max(config.cache_bytes_max);
+        self.config = config;
+    }
+
+    /// Whether an earlier failure ended its service until it is opened again.
+    #[must_use]
+    pub fn is_offline(&self) -> bool {
+        self.is_offline
+    }
+
+    /// The epoch of the last batch.
+    #[must_use]
+    pub fn latest_epoch(&self) -> Option<LeaderEpoch> {
+        self.epochs.latest()
+    }
+
+    /// The epoch that a record was written in.
+    #[must_use]
+    pub fn epoch_for_offset(&self, offset: Offset) -> Option<LeaderEpoch> {
+        self.epochs.of(offset)
+    }
+
+    /// The largest known epoch not above the one asked for, and the exclusive end of its records
+    /// (KIP-101, KIP-279). For an epoch before all known ones: itself, and where the known ones
+    /// begin. `None` above the newest, and while the log has no records.
+    #[must_use]
+    pub fn epoch_end_offset(&self, asked: LeaderEpoch) -> Option<(LeaderEpoch, Offset)> {
+        self.epochs.end_of(asked, self.log_end_offset)
+    }
+
+    /// Forgets idempotent producers that were silent for too long.
+    pub fn expire_producers(&mut self, now: WallTime) {
+        self.producers.expire(now, self.config.producer_expiration);
+    }
+
+    /// How many idempotent producers are remembered.
+    #[must_use]
+    pub fn producer_count(&self) -> usize {
+        self.producers.len()
+    }
+
+    /// Gives back what an idle log does not need: descriptors and cached batches.
+    pub fn release_resources(&mut self) {
+        self.cache.clear();
+        if self.flushed_offset == self.log_end_offset && self.dirty.is_empty() {
+            for segment in &mut self.segments {
+                segment.close_file();
+            }
+        }
+    }
+
+    pub(crate) fn active(&mut self) -> &mut Segment {
+        self.segments
+            .last_mut()
+            .expect("segment list is never empty")
+    }
+
+    pub(crate) fn check_invariants(&self) {
+        assert!(self.log_start_offset <= self.log_end_offset);
+        assert!(self.flushed_offset <= self.log_end_offset);
+        let active = self.segments.last().expect("segment list is never empty");
+        assert!(active.end == self.log_end_offset);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_idle_log_is_about_a_kilobyte() {
+        // Beside it, on the heap: the path, one epoch, a few checkpoints' offsets.
+        assert!(size_of::<Log>() + size_of::<Segment>() <= 900);
+    }
+}

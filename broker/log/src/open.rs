@@ -1,0 +1,151 @@
+//! Opening a log.
+
+use std::io;
+
+use millstream_model::{Offset, WallTime};
+
+use crate::cache::TailCache;
+use crate::flush::Dirty;
+use crate::leader_epochs::LeaderEpochs;
+use crate::listing::{Listing, list};
+use crate::recovery::Opening;
+use crate::{Cut, Log, LogConfig, LogPlace, OpenError, names, partition_metadata};
+
+/// What the last run noted of a log. The default is that of a log which was created since: it begins
+/// at offset 0, and everything in it is checked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Noted {
+    /// Everything below it was durable.
+    pub recovery_point: Offset,
+    /// Where the log begins.
+    pub log_start_offset: Offset,
+}
+
+impl Noted {
+    /// Nothing is known: the checkpoint was lost. The first segment says where the log begins.
+    pub const UNKNOWN: Noted = Noted {
+        recovery_point: Offset::ZERO,
+        log_start_offset: Offset::NONE,
+    };
+}
+
+/// What opening a log found and did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recovery {
+    /// Bytes whose checksums were checked.
+    pub scanned_bytes: u64,
+    /// What was cut off the end, if anything.
+    pub cut: Option<Cut>,
+    /// Whether the leader epochs had to be gathered from all batches.
+    pub epochs_rebuilt: bool,
+    /// Whether the producers had to be gathered from all batches.
+    pub producers_rebuilt: bool,
+}
+
+impl Log {
+    /// Opens a partition's log, creating it where it does not exist, and recovers it past the
+    /// recovery point.
+    pub fn open(
+        place: LogPlace,
+        config: LogConfig,
+        noted: Noted,
+        now: WallTime,
+    ) -> Result<(Log, Recovery), OpenError> {
+        let io = |source| OpenError::Io {
+            path: place.directory.clone(),
+            source,
+        };
+        place.disk.create_directory(&place.directory).map_err(io)?;
+        partition_metadata::check_or_write(&*place.disk, &place.directory, place.topic_id)?;
+        let listing = list(&place, noted).map_err(io)?;
+        let mut opening = Opening {
+            recovery: Recovery::default(),
+            segments: Vec::new(),
+            epochs: LeaderEpochs::default(),
+            must_sync: false,
+            place: &place,
+            config,
+            now,
+        };
+        opening.begin(&listing, noted)?;
+        let log_end_offset = opening.segments.last().expect("one was made or found").end;
+        let producers = opening.load_producers(&listing, log_end_offset)?;
+        let is_unsynced = opening.finish(noted).map_err(io)?;
+        let Opening {
+            recovery,
+            segments,
+            epochs,
+            ..
+        } = opening;
+        let first = segments.first().expect("one was made or found").base;
+        let mut dirty = Dirty::default();
+        dirty.producers = producers.1;
+        if is_unsynced {
+            dirty.note_created();
+        }
+        let log = Log {
+            cache: TailCache::new(config.cache_bytes_max, place.cache_budget.clone()),
+            log_start_offset: noted.log_start_offset.max(first).min(log_end_offset),
+            log_end_offset,
+            flushed_offset: log_end_offset,
+            producers: producers.0,
+            is_offline: false,
+            place,
+            config,
+            segments,
+            epochs,
+            dirty,
+        };
+        log.check_invariants();
+        Ok((log, recovery))
+    }
+}
+
+impl Opening<'_> {
+    /// Finds the log's beginning, and walks it from the recovery point.
+    fn begin(&mut self, listing: &Listing, noted: Noted) -> Result<(), OpenError> {
+        let first = listing.logs.first().map(|(base, _)| *base);
+        let start = match first {
+            Some(first) if noted == Noted::UNKNOWN => first,
+            _ => noted.log_start_offset.max(Offset::ZERO),
+        };
+        match first {
+            Some(first) if first <= start => self.walk(listing, noted.recovery_point),
+            _ if noted.recovery_point > start => {
+                let what = format!(
+                    "offsets {start} to {} were durable, but no segment holds the first",
+                    noted.recovery_point
+                );
+                Err(self.damaged(self.place.directory.clone(), 0, what))
+            }
+            Some(_) => self.begin_again(listing, start),
+            None => self.begin_empty(start),
+        }
+    }
+
+    /// Syncs what was kept, and writes what was made again. Answers whether the names of the
+    /// directory and its files are still to be synced, with the first bytes.
+    fn finish(&mut self, noted: Noted) -> io::Result<bool> {
+        let place = self.place;
+        // A flush that moved the recovery point has synced the names.
+        let is_new = noted.recovery_point <= noted.log_start_offset;
+        if !self.must_sync {
+            return Ok(is_new);
+        }
+        let active = self.segments.last_mut().expect("one was made or found");
+        active.persist_indexes(place)?;
+        active.file(place)?.sync_data()?;
+        let path = place.directory.join(names::LEADER_EPOCHS);
+        let temporary = path.with_extension(names::TEMPORARY);
+        let file = place.disk.open(&temporary, true)?;
+        file.truncate(0)?;
+        file.write_all_at(self.epochs.to_text().as_bytes(), 0)?;
+        file.sync_data()?;
+        place.disk.rename(&temporary, &path)?;
+        place.disk.sync_directory(&place.directory)?;
+        if is_new && let Some(parent) = place.directory.parent() {
+            place.disk.sync_directory(parent)?;
+        }
+        Ok(false)
+    }
+}

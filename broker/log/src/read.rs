@@ -1,0 +1,172 @@
+//! Reading: from the cache at the log's end, else from one segment.
+//!
+//! What comes from disk is checked before it is served for the first time: checksum, base offsets
+//! without a gap, leader epochs as the log knows them. What was checked, or written by this process,
+//! is remembered.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+use millstream_model::{LeaderEpoch, Offset};
+use millstream_protocol::records::{batches, check_crc};
+
+use crate::segment::{Located, Segment};
+use crate::{Log, ReadError};
+
+/// Whole batches, as they stand in the log.
+#[derive(Debug, Default)]
+pub struct LogRead {
+    /// Their bytes, to be sent one after the other.
+    pub parts: Vec<Bytes>,
+    /// From the base offset of the first batch, which may be before the offset asked for, to the
+    /// offset after the last. `None` when there is nothing to read.
+    pub range: Option<Range<Offset>>,
+}
+
+impl LogRead {
+    /// The size of all parts.
+    #[must_use]
+    pub fn size_in_bytes(&self) -> usize {
+        self.parts.iter().map(Bytes::len).sum()
+    }
+}
+
+impl Log {
+    /// Reads whole batches, beginning with the one that holds `offset`, up to `upper` (exclusive) and
+    /// `max_bytes`. With `at_least_one_batch` the first is given whatever its size. An answer from
+    /// disk ends with its segment.
+    pub fn read(
+        &self,
+        offset: Offset,
+        max_bytes: usize,
+        upper: Offset,
+        at_least_one_batch: bool,
+    ) -> Result<LogRead, ReadError> {
+        if self.is_offline {
+            return Err(ReadError::Offline);
+        }
+        if offset < self.log_start_offset || offset > self.log_end_offset {
+            return Err(ReadError::OutOfRange {
+                offset,
+                valid: self.log_start_offset..self.log_end_offset,
+            });
+        }
+        if offset >= upper || offset == self.log_end_offset {
+            return Ok(LogRead::default());
+        }
+        if let Some(run) = self
+            .cache
+            .read(offset, upper, max_bytes, at_least_one_batch)
+        {
+            return Ok(LogRead {
+                parts: run.parts,
+                range: run.end.map(|(base, end)| base..end),
+            });
+        }
+        self.read_from_disk(offset, max_bytes, upper, at_least_one_batch)
+    }
+
+    fn read_from_disk(
+        &self,
+        offset: Offset,
+        max_bytes: usize,
+        upper: Offset,
+        at_least_one_batch: bool,
+    ) -> Result<LogRead, ReadError> {
+        let segment = self.segment_of(offset);
+        let Some(first) = segment.find(&self.place, &self.config, offset)? else {
+            return Err(self.damaged(
+                segment,
+                segment.size,
+                format!("ends before offset {offset}"),
+            ));
+        };
+        let first_size = first.header.size_in_bytes();
+        if first.header.next_offset() > upper.0 || (first_size > max_bytes && !at_least_one_batch) {
+            return Ok(LogRead::default());
+        }
+        let left = segment.size - first.position;
+        let size = (max_bytes.max(first_size) as u64).min(left) as usize;
+        let mut bytes = vec![0; size];
+        let file = segment
+            .file(&self.place)
+            .map_err(|error| self.io(segment, error))?;
+        file.read_exact_at(&mut bytes, first.position)
+            .map_err(|error| self.io(segment, error))?;
+        let (size, range) = self.check_run(segment, &first, &bytes, upper)?;
+        bytes.truncate(size);
+        Ok(LogRead {
+            parts: vec![Bytes::from(bytes)],
+            range: Some(range),
+        })
+    }
+
+    /// Walks the whole batches of `bytes` that end at or before `upper`, and checks those that were
+    /// not checked before. Answers their size and offsets. The first batch is one of them.
+    fn check_run(
+        &self,
+        segment: &Segment,
+        first: &Located,
+        bytes: &[u8],
+        upper: Offset,
+    ) -> Result<(usize, Range<Offset>), ReadError> {
+        let base = first.header.base_offset;
+        let mut expected = base;
+        let mut size = 0;
+        let mut walk = batches(bytes);
+        while let Some(found) = walk.next() {
+            let position = first.position + size as u64;
+            let damaged = |what: String| self.damaged(segment, position, what);
+            let (header, batch) = found.map_err(|error| damaged(error.to_string()))?;
+            if header.next_offset() > upper.0 {
+                break;
+            }
+            let range = position..position + batch.len() as u64;
+            if !segment.is_verified(&range) {
+                check_crc(batch).map_err(|error| damaged(error.to_string()))?;
+                if header.base_offset != expected || header.last_offset_delta < 0 {
+                    let found = header.base_offset;
+                    return Err(damaged(format!(
+                        "base offset is {found}, expected {expected}"
+                    )));
+                }
+                let known = self.epochs.of(Offset(expected));
+                let epoch = LeaderEpoch(header.partition_leader_epoch);
+                if known.is_some_and(|known| known != epoch) {
+                    return Err(damaged(format!("leader epoch is {epoch}, not the log's")));
+                }
+                segment.note_verified(range);
+            }
+            expected = header.next_offset();
+            size = walk.position();
+        }
+        if size == 0 {
+            let what = "batch changed while it was read".to_owned();
+            return Err(self.damaged(segment, first.position, what));
+        }
+        Ok((size, Offset(base)..Offset(expected)))
+    }
+
+    /// The segment that holds an offset of the log.
+    pub(crate) fn segment_of(&self, offset: Offset) -> &Segment {
+        let count = self
+            .segments
+            .partition_point(|segment| segment.base <= offset);
+        &self.segments[count.saturating_sub(1)]
+    }
+
+    pub(crate) fn damaged(&self, segment: &Segment, position: u64, what: String) -> ReadError {
+        ReadError::Damaged {
+            path: segment.log_path(&self.place),
+            position,
+            what,
+        }
+    }
+
+    pub(crate) fn io(&self, segment: &Segment, source: std::io::Error) -> ReadError {
+        ReadError::Io {
+            path: segment.log_path(&self.place),
+            source,
+        }
+    }
+}

@@ -1,0 +1,303 @@
+//! Recovering a log: what is below the recovery point is believed, what is above is checked.
+//!
+//! ```text
+//!                    recovery point
+//!   ──────────────────────┼────────────────┬──────────
+//!    durable: walked only  every checksum   the first incomplete or wrong batch:
+//!    from the last index   is checked       cut here; kept aside if whole batches
+//!    entry before it                        follow it
+//! ```
+//!
+//! A power cut may leave any mixture of the unsynced writes: later ones without earlier ones, zeros,
+//! halves. So the log ends at the first batch that is not whole. Below the recovery point nothing is
+//! ever cut: what is wrong there is damage, and the log is not opened if its end cannot be reached.
+//! Everything that was kept is synced before anybody may see it.
+//!
+//! Indexes, producers and leader epochs are derived from batches. What is on disk of them is taken as
+//! far as it fits the batches, and the rest is made again.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use millstream_env::File;
+use millstream_model::{LeaderEpoch, Offset, WallTime};
+
+use crate::cut;
+use crate::index::{Index, IndexEntry};
+use crate::leader_epochs::LeaderEpochs;
+use crate::listing::{Listing, remove_segment};
+use crate::offset_index::OffsetEntry;
+use crate::scan::{Found, Scan};
+use crate::segment::Segment;
+use crate::time_index::TimeEntry;
+use crate::{LogConfig, LogPlace, OpenError, ReadError, Recovery, names};
+
+/// A log that is being opened.
+pub(crate) struct Opening<'a> {
+    pub place: &'a LogPlace,
+    pub config: LogConfig,
+    pub now: WallTime,
+    pub segments: Vec<Segment>,
+    pub epochs: LeaderEpochs,
+    pub recovery: Recovery,
+    /// Whether something was kept that may not be durable, or cut.
+    pub must_sync: bool,
+}
+
+impl Opening<'_> {
+    pub(crate) fn io(&self, source: io::Error) -> OpenError {
+        OpenError::Io {
+            path: self.place.directory.clone(),
+            source,
+        }
+    }
+
+    pub(crate) fn damaged(&self, path: PathBuf, position: u64, what: String) -> OpenError {
+        ReadError::Damaged {
+            path,
+            position,
+            what,
+        }
+        .into()
+    }
+
+    fn log_path(&self, base: Offset) -> PathBuf {
+        names::offset_file(&self.place.directory, base, names::LOG)
+    }
+
+    /// Begins a log without segments.
+    pub(crate) fn begin_empty(&mut self, start: Offset) -> Result<(), OpenError> {
+        let segment = Segment::create(self.place, start, self.now);
+        self.segments.push(segment.map_err(|error| self.io(error))?);
+        Ok(())
+    }
+
+    /// Takes the segments below the recovery point as they are, and walks the others, with the one
+    /// that ends at the point.
+    pub(crate) fn walk(&mut self, listing: &Listing, point: Offset) -> Result<(), OpenError> {
+        let logs = &listing.logs;
+        let point = point.max(logs[0].0);
+        let first = logs
+            .partition_point(|(base, _)| *base < point)
+            .saturating_sub(1);
+        for pair in logs[..=first].windows(2) {
+            let [(base, size), (end, _)] = *pair else {
+                continue;
+            };
+            let lengths = self.index_lengths(listing, base);
+            let sealed = Segment::sealed(base..end, size, lengths, self.now);
+            self.segments.push(sealed);
+        }
+        self.load_epochs(point);
+        let (base, size) = logs[first];
+        let mut broken = self.walk_segment(listing, base, size, point)?;
+        let mut rest = &logs[first + 1..];
+        while let [(base, size), after @ ..] = rest {
+            let end = self.segments.last().expect("one was walked").end;
+            if *base != end {
+                let gap = format!("the next segment begins at offset {base}, not at {end}");
+                broken = Some(broken.unwrap_or(gap));
+                break;
+            }
+            // What is behind the last batch of a segment that was sealed there is an append that
+            // failed and was taken back, which the crash undid.
+            self.seal_last()?;
+            broken = self.walk_segment(listing, *base, *size, *base)?;
+            rest = after;
+        }
+        if let Some(why) = broken {
+            self.cut(why, rest)?;
+        }
+        self.check_epochs(point)
+    }
+
+    fn index_lengths(&self, listing: &Listing, base: Offset) -> (u64, u64) {
+        let length = |extension| {
+            let path = names::offset_file(&self.place.directory, base, extension);
+            listing.lengths.get(&path).copied().unwrap_or(0)
+        };
+        (length(names::OFFSET_INDEX), length(names::TIME_INDEX))
+    }
+
+    /// Sets everything aside that lies behind a beginning that was lost, none of it durable.
+    pub(crate) fn begin_again(
+        &mut self,
+        listing: &Listing,
+        start: Offset,
+    ) -> Result<(), OpenError> {
+        self.begin_empty(start)?;
+        let first = listing.logs[0].0;
+        let why = format!("the log begins at offset {start}, but its first segment at {first}");
+        self.cut(why, &listing.logs)
+    }
+
+    /// Walks one segment: headers up to `point`, everything from there on. Answers what is wrong
+    /// with what follows the last batch, if anything does.
+    fn walk_segment(
+        &mut self,
+        listing: &Listing,
+        base: Offset,
+        size: u64,
+        point: Offset,
+    ) -> Result<Option<String>, OpenError> {
+        let path = self.log_path(base);
+        let file = self
+            .place
+            .disk
+            .open(&path, false)
+            .map_err(|error| self.io(error))?;
+        let mut segment = self.load_segment(listing, base, size, point, &file)?;
+        if !self.walk_trusted(&mut segment, &*file, size, point)? {
+            // The indexes contradict the batches: once more without them.
+            let (offsets, times) = (Index::empty(), Index::empty());
+            segment = Segment::loaded(base, self.now, Arc::clone(&file), offsets, times);
+            if !self.walk_trusted(&mut segment, &*file, size, point)? {
+                let what = format!(
+                    "offsets up to {point} were durable, but batches end at {}",
+                    segment.end
+                );
+                return Err(self.damaged(path, segment.size, what));
+            }
+        }
+        let start = segment.size;
+        let mut scan = Scan::checked(&*file, start, size).expecting(segment.end);
+        let broken = loop {
+            match scan.next().map_err(|error| self.io(error))? {
+                Found::Batch(header) => {
+                    segment.note_batch(&header, &self.config);
+                    let epoch = LeaderEpoch(header.partition_leader_epoch);
+                    self.epochs.assign(epoch, Offset(header.base_offset));
+                }
+                Found::End => break None,
+                Found::Invalid(why) => break Some(why),
+            }
+        };
+        self.recovery.scanned_bytes += segment.size - start;
+        self.must_sync |= segment.size > start;
+        segment.note_verified(start..segment.size);
+        self.segments.push(segment);
+        Ok(broken)
+    }
+
+    /// Loads the index entries of batches below `point`, and places the segment's end behind the
+    /// batch of the last one.
+    fn load_segment(
+        &self,
+        listing: &Listing,
+        base: Offset,
+        size: u64,
+        point: Offset,
+        file: &Arc<dyn File>,
+    ) -> Result<Segment, OpenError> {
+        let lengths = self.index_lengths(listing, base);
+        let below = point.0 - base.0;
+        let offsets = self.load_index(base, lengths.0, |entry: &OffsetEntry| {
+            i64::from(entry.relative_offset) < below && u64::from(entry.position) < size
+        });
+        let times = self.load_index(base, lengths.1, |entry: &TimeEntry| {
+            i64::from(entry.relative_offset) < below
+        });
+        let last = offsets.last_known();
+        let mut segment = Segment::loaded(base, self.now, Arc::clone(file), offsets, times);
+        let mut start = Scan::headers(&**file, 0, size);
+        if let Found::Batch(header) = start.next().map_err(|error| self.io(error))? {
+            segment.first_timestamp = Some(header.max_timestamp);
+        }
+        if let Some(entry) = last {
+            let mut scan = Scan::headers(&**file, entry.position.into(), size);
+            let found = scan.next().map_err(|error| self.io(error))?;
+            let last_offset = base.0 + i64::from(entry.relative_offset);
+            match found {
+                Found::Batch(header) if header.last_offset() == last_offset => {
+                    segment.size = scan.position();
+                    segment.end = Offset(header.next_offset());
+                }
+                _ => {
+                    let (offsets, times) = (Index::empty(), Index::empty());
+                    segment = Segment::loaded(base, self.now, Arc::clone(file), offsets, times);
+                }
+            }
+        }
+        Ok(segment)
+    }
+
+    /// An index that cannot be read is as good as an empty one.
+    fn load_index<E: IndexEntry>(
+        &self,
+        base: Offset,
+        length: u64,
+        is_valid: impl Fn(&E) -> bool,
+    ) -> Index<E> {
+        let path = names::offset_file(&self.place.directory, base, E::EXTENSION);
+        Index::load(&*self.place.disk, &path, length, is_valid).unwrap_or_else(|error| {
+            tracing::warn!(path = %path.display(), %error, "index cannot be read");
+            Index::empty()
+        })
+    }
+
+    /// Walks the headers from where the index ends to the recovery point. `false` when the point
+    /// cannot be reached so, or the time index contradicts a batch.
+    fn walk_trusted(
+        &self,
+        segment: &mut Segment,
+        file: &dyn File,
+        size: u64,
+        point: Offset,
+    ) -> Result<bool, OpenError> {
+        let mut scan = Scan::headers(file, segment.size, size).expecting(segment.end);
+        while segment.end < point {
+            match scan.next().map_err(|error| self.io(error))? {
+                Found::Batch(header) if segment.contradicts_time_index(&header) => {
+                    return Ok(false);
+                }
+                Found::Batch(header) => segment.note_batch(&header, &self.config),
+                Found::End | Found::Invalid(_) => return Ok(false),
+            }
+        }
+        Ok(segment.end == point)
+    }
+
+    /// Completes a segment that another one follows.
+    fn seal_last(&mut self) -> Result<(), OpenError> {
+        let place = self.place;
+        let segment = self.segments.last_mut().expect("one was walked");
+        segment.complete_time_index();
+        let sync = |segment: &mut Segment| -> io::Result<()> {
+            let indexes = segment.persist_indexes(place)?;
+            let file = segment.file(place)?;
+            if file.length()? > segment.size {
+                file.truncate(segment.size)?;
+            }
+            file.sync_data()?;
+            indexes.iter().try_for_each(|index| index.sync_data())?;
+            segment.close_file();
+            Ok(())
+        };
+        let synced = sync(segment);
+        synced.map_err(|error| self.io(error))
+    }
+
+    /// Ends the log behind the last walked batch: cuts its segment there and puts the later ones
+    /// aside.
+    fn cut(&mut self, why: String, later: &[(Offset, u64)]) -> Result<(), OpenError> {
+        let segment = self.segments.last().expect("one was walked");
+        let file = segment.file(self.place).map_err(|error| self.io(error))?;
+        let path = segment.log_path(self.place);
+        let position = segment.size;
+        let end = segment.end;
+        let cut = cut::cut(self.place, &*file, &path, position, end, why, later);
+        let cut = cut.map_err(|error| self.io(error))?;
+        for (base, _) in later {
+            remove_segment(self.place, *base).map_err(|error| self.io(error))?;
+        }
+        self.epochs.truncate(end);
+        self.must_sync = true;
+        tracing::warn!(
+            path = %cut.path.display(), position, offset = end.0, bytes = cut.bytes,
+            why = %cut.why, kept_aside = cut.kept_aside.len(), "end of log cut"
+        );
+        self.recovery.cut = Some(cut);
+        Ok(())
+    }
+}

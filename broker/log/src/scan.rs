@@ -1,0 +1,150 @@
+//! Walks the batches of a segment file, header by header, through one window of memory.
+//!
+//! What stands in the file is not believed: a length that reaches past the end, a wrong magic or, if
+//! asked for, a wrong checksum ends the walk at that batch, before anything is reserved for it.
+
+use std::io;
+
+use millstream_env::File;
+use millstream_model::Offset;
+use millstream_protocol::records::{BatchHeader, HEADER_SIZE, check_crc};
+
+/// Bytes read at once when only headers are looked at.
+const WINDOW_OF_HEADERS: usize = 16 << 10;
+/// Bytes read at once when everything is.
+const WINDOW_OF_BATCHES: usize = 256 << 10;
+
+/// What stands at a position.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// A batch.
+    Batch(BatchHeader),
+    /// Nothing: the end.
+    End,
+    /// Something that is no whole batch, and why.
+    Invalid(String),
+}
+
+/// A walk from one position of a file to another.
+pub(crate) struct Scan<'a> {
+    file: &'a dyn File,
+    position: u64,
+    end: u64,
+    checks_crc: bool,
+    /// The base offset that the next batch must have, once known.
+    expected: Option<i64>,
+    /// The leader epoch that the next batch must have at least.
+    epoch_min: i32,
+    window: Vec<u8>,
+    window_start: u64,
+}
+
+impl<'a> Scan<'a> {
+    /// Walks headers only.
+    pub(crate) fn headers(file: &'a dyn File, position: u64, end: u64) -> Scan<'a> {
+        Scan {
+            file,
+            position,
+            end,
+            checks_crc: false,
+            expected: None,
+            epoch_min: i32::MIN,
+            window: Vec::new(),
+            window_start: position,
+        }
+    }
+
+    /// Walks batches and checks the checksum of each.
+    pub(crate) fn checked(file: &'a dyn File, position: u64, end: u64) -> Scan<'a> {
+        Scan {
+            checks_crc: true,
+            ..Scan::headers(file, position, end)
+        }
+    }
+
+    /// The first batch must begin with this offset.
+    pub(crate) fn expecting(mut self, offset: Offset) -> Scan<'a> {
+        self.expected = Some(offset.0);
+        self
+    }
+
+    /// Where the next batch begins.
+    pub(crate) fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// Makes `size` bytes from the position on stand in the window. *Bounds*: they are in the file
+    /// as far as its end was given.
+    fn fill(&mut self, size: usize) -> io::Result<&[u8]> {
+        let from = (self.position - self.window_start) as usize;
+        if from + size > self.window.len() {
+            let chunk = if self.checks_crc {
+                WINDOW_OF_BATCHES
+            } else {
+                WINDOW_OF_HEADERS
+            };
+            let wanted = (chunk.max(size) as u64).min(self.end - self.position) as usize;
+            self.window.resize(wanted, 0);
+            self.window_start = self.position;
+            self.file.read_exact_at(&mut self.window, self.position)?;
+        }
+        let from = (self.position - self.window_start) as usize;
+        Ok(&self.window[from..from + size])
+    }
+
+    /// The batch at the position; moves behind it.
+    pub(crate) fn next(&mut self) -> io::Result<Found> {
+        let left = self.end - self.position;
+        if left == 0 {
+            return Ok(Found::End);
+        }
+        if left < HEADER_SIZE as u64 {
+            return Ok(Found::Invalid(format!(
+                "{left} bytes are less than a header"
+            )));
+        }
+        let header = match BatchHeader::read(self.fill(HEADER_SIZE)?) {
+            Ok(header) => header,
+            Err(error) => return Ok(Found::Invalid(error.to_string())),
+        };
+        let size = header.size_in_bytes();
+        if size as u64 > left {
+            return Ok(Found::Invalid(format!(
+                "a batch of {size} bytes begins {left} bytes before the end"
+            )));
+        }
+        if let Some(what) = self.check_order(&header) {
+            return Ok(Found::Invalid(what));
+        }
+        if self.checks_crc
+            && let Err(error) = check_crc(self.fill(size)?)
+        {
+            return Ok(Found::Invalid(error.to_string()));
+        }
+        self.position += size as u64;
+        self.expected = Some(header.next_offset());
+        self.epoch_min = header.partition_leader_epoch;
+        Ok(Found::Batch(header))
+    }
+
+    /// What contradicts the batches before. Base offset and leader epoch are not covered by the
+    /// checksum: this is what finds damage in them.
+    fn check_order(&self, header: &BatchHeader) -> Option<String> {
+        if header.last_offset_delta < 0 || header.base_offset < 0 {
+            return Some("its offsets are negative".to_owned());
+        }
+        if let Some(expected) = self.expected
+            && header.base_offset != expected
+        {
+            let base = header.base_offset;
+            return Some(format!("its base offset is {base}, expected {expected}"));
+        }
+        // Where headers are only walked, this is left to whoever reads the batch.
+        if self.checks_crc && header.partition_leader_epoch < self.epoch_min {
+            let epoch = header.partition_leader_epoch;
+            let before = self.epoch_min;
+            return Some(format!("its leader epoch is {epoch}, after {before}"));
+        }
+        None
+    }
+}

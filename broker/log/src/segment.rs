@@ -1,0 +1,437 @@
+//! One segment: a `.log` file with its two indexes.
+//!
+//! ```text
+//!   .log        [batch][batch][batch][batch][batch] …      size: the end of the last batch
+//!   .index           └──────────── every index.interval.bytes or so
+//!   .timeindex       └──────────── where the largest timestamp rose
+//! ```
+//!
+//! The last segment of a log is active and grows; the others are sealed and never change. Files are
+//! opened when they are needed. Everything a reader may have to load or build again stands behind one
+//! small lock, so that reading needs no exclusive access.
+
+use std::io;
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use millstream_env::File;
+use millstream_model::{Offset, WallTime};
+use millstream_protocol::records::BatchHeader;
+
+use crate::index::{Index, IndexEntry};
+use crate::offset_index::OffsetEntry;
+use crate::scan::{Found, Scan};
+use crate::time_index::TimeEntry;
+use crate::verified::VerifiedRanges;
+use crate::{LogConfig, LogPlace, ReadError, names};
+
+/// One segment.
+#[derive(Debug)]
+pub(crate) struct Segment {
+    pub base: Offset,
+    /// The offset after its last record.
+    pub end: Offset,
+    pub size: u64,
+    /// The largest timestamp of the first batch, which a roll by time counts from.
+    pub first_timestamp: Option<i64>,
+    /// When it was created or opened, which a roll counts from where records have no timestamps.
+    pub created: WallTime,
+    inner: Mutex<Inner>,
+}
+
+struct Inner {
+    file: Option<Arc<dyn File>>,
+    offsets: Index<OffsetEntry>,
+    times: Index<TimeEntry>,
+    /// The largest timestamp of the segment. `None`: not known yet.
+    largest: Option<Option<TimeEntry>>,
+    verified: VerifiedRanges,
+}
+
+impl std::fmt::Debug for Inner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Inner")
+            .field("offsets", &self.offsets)
+            .field("times", &self.times)
+            .field("largest", &self.largest)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A batch and where it stands.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Located {
+    pub position: u64,
+    pub header: BatchHeader,
+}
+
+impl Segment {
+    fn new(base: Offset, end: Offset, size: u64, now: WallTime, inner: Inner) -> Segment {
+        Segment {
+            base,
+            end,
+            size,
+            first_timestamp: None,
+            created: now,
+            inner: Mutex::new(inner),
+        }
+    }
+
+    /// Creates an empty segment. What a crash left under its names is cut.
+    pub(crate) fn create(place: &LogPlace, base: Offset, now: WallTime) -> io::Result<Segment> {
+        for extension in [names::OFFSET_INDEX, names::TIME_INDEX] {
+            let path = names::offset_file(&place.directory, base, extension);
+            place.disk.open(&path, true)?.truncate(0)?;
+        }
+        let path = names::offset_file(&place.directory, base, names::LOG);
+        let file = place.disk.open(&path, true)?;
+        if file.length()? > 0 {
+            file.truncate(0)?;
+        }
+        let inner = Inner {
+            file: Some(file),
+            offsets: Index::empty(),
+            times: Index::empty(),
+            largest: Some(None),
+            verified: VerifiedRanges::default(),
+        };
+        Ok(Segment::new(base, base, 0, now, inner))
+    }
+
+    /// A sealed segment as it is found on disk. Nothing is read yet.
+    pub(crate) fn sealed(
+        range: Range<Offset>,
+        size: u64,
+        index_lengths: (u64, u64),
+        now: WallTime,
+    ) -> Segment {
+        let inner = Inner {
+            file: None,
+            offsets: Index::sealed(index_lengths.0),
+            times: Index::sealed(index_lengths.1),
+            largest: None,
+            verified: VerifiedRanges::default(),
+        };
+        Segment::new(range.start, range.end, size, now, inner)
+    }
+
+    /// A segment that recovery is about to walk: its indexes as far as they were loaded.
+    pub(crate) fn loaded(
+        base: Offset,
+        now: WallTime,
+        file: Arc<dyn File>,
+        offsets: Index<OffsetEntry>,
+        times: Index<TimeEntry>,
+    ) -> Segment {
+        let inner = Inner {
+            file: Some(file),
+            offsets,
+            largest: Some(times.last_known()),
+            times,
+            verified: VerifiedRanges::default(),
+        };
+        Segment::new(base, base, 0, now, inner)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // A panic under this lock leaves at worst an index that is checked before it is used.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn inner(&mut self) -> &mut Inner {
+        self.inner.get_mut().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn path(&self, place: &LogPlace, extension: &str) -> PathBuf {
+        names::offset_file(&place.directory, self.base, extension)
+    }
+
+    pub(crate) fn log_path(&self, place: &LogPlace) -> PathBuf {
+        self.path(place, names::LOG)
+    }
+
+    /// The `.log` file, opened if it is not.
+    pub(crate) fn file(&self, place: &LogPlace) -> io::Result<Arc<dyn File>> {
+        let mut inner = self.lock();
+        if let Some(file) = &inner.file {
+            return Ok(Arc::clone(file));
+        }
+        let file = place.disk.open(&self.log_path(place), false)?;
+        inner.file = Some(Arc::clone(&file));
+        Ok(file)
+    }
+
+    /// Closes the file. Only when none of its bytes wait to be synced: closing would lose the error
+    /// of a failed write-back.
+    pub(crate) fn close_file(&mut self) {
+        self.inner().file = None;
+    }
+
+    /// Whether a batch must go to a new segment (Kafka's `LogSegment.shouldRoll`).
+    pub(crate) fn must_roll(
+        &mut self,
+        config: &LogConfig,
+        size: usize,
+        max_timestamp: i64,
+        last_offset: Offset,
+        now: WallTime,
+    ) -> bool {
+        if self.size == 0 {
+            return false;
+        }
+        let waited = match self.first_timestamp {
+            Some(first) if first >= 0 => max_timestamp.saturating_sub(first),
+            _ => now.0.saturating_sub(self.created.0),
+        };
+        let index_bytes = config.segment_index_bytes as usize;
+        let inner = self.inner.get_mut().unwrap_or_else(PoisonError::into_inner);
+        self.size + size as u64 > config.segment_bytes_max()
+            || waited > config.segment_ms
+            || inner.offsets.len() >= index_bytes / OffsetEntry::BYTES
+            || inner.times.len() + 1 >= index_bytes / TimeEntry::BYTES
+            || last_offset.0 - self.base.0 > i64::from(i32::MAX)
+    }
+
+    /// Notes a batch that was written at the end, or found there by recovery.
+    pub(crate) fn note_batch(&mut self, header: &BatchHeader, config: &LogConfig) {
+        let position = self.size;
+        let relative_offset = (header.last_offset() - self.base.0) as i32;
+        let timestamp = header.max_timestamp;
+        let inner = self.inner.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let largest = inner.largest.get_or_insert(None);
+        if timestamp >= 0 && largest.is_none_or(|largest| timestamp > largest.timestamp) {
+            *largest = Some(TimeEntry {
+                timestamp,
+                relative_offset,
+            });
+        }
+        let last_position = inner
+            .offsets
+            .last_known()
+            .map_or(0, |entry| entry.position.into());
+        if position - last_position > u64::from(config.index_interval_bytes) {
+            inner.offsets.push(OffsetEntry {
+                relative_offset,
+                position: position as u32,
+            });
+            inner.push_largest();
+        }
+        if self.size == 0 {
+            self.first_timestamp = Some(timestamp);
+        }
+        self.size += header.size_in_bytes() as u64;
+        self.end = Offset(header.next_offset());
+    }
+
+    /// Whether a batch has a larger timestamp than the time index knows for it.
+    pub(crate) fn contradicts_time_index(&mut self, header: &BatchHeader) -> bool {
+        let base = self.base.0;
+        let last = self.inner().times.last_known();
+        last.is_some_and(|last| {
+            header.last_offset() - base <= i64::from(last.relative_offset)
+                && header.max_timestamp > last.timestamp
+        })
+    }
+
+    /// Notes that these bytes have been checked, or were written just now.
+    pub(crate) fn note_verified(&self, range: Range<u64>) {
+        self.lock().verified.add(range);
+    }
+
+    pub(crate) fn is_verified(&self, range: &Range<u64>) -> bool {
+        self.lock().verified.contains(range)
+    }
+
+    /// Adds the last time index entry, as a sealed or closed segment has it.
+    pub(crate) fn complete_time_index(&mut self) {
+        self.inner().push_largest();
+    }
+
+    /// Whether index entries should be written before they are too many.
+    pub(crate) fn has_many_pending_entries(&mut self) -> bool {
+        self.inner().offsets.is_pending_full()
+    }
+
+    /// Whether index entries are in memory only.
+    pub(crate) fn has_pending_entries(&mut self) -> bool {
+        let inner = self.inner();
+        inner.offsets.has_pending() || inner.times.has_pending()
+    }
+
+    /// Writes the index entries that are in memory only. Answers the two files.
+    pub(crate) fn persist_indexes(&mut self, place: &LogPlace) -> io::Result<[Arc<dyn File>; 2]> {
+        let offsets = self.path(place, names::OFFSET_INDEX);
+        let times = self.path(place, names::TIME_INDEX);
+        let inner = self.inner();
+        Ok([
+            inner.offsets.persist(&*place.disk, &offsets)?,
+            inner.times.persist(&*place.disk, &times)?,
+        ])
+    }
+
+    /// The first batch that ends at or after `offset`. `None` at the end of the segment.
+    pub(crate) fn find(
+        &self,
+        place: &LogPlace,
+        config: &LogConfig,
+        offset: Offset,
+    ) -> Result<Option<Located>, ReadError> {
+        let io = |source| ReadError::Io {
+            path: self.log_path(place),
+            source,
+        };
+        let file = self.file(place).map_err(io)?;
+        let mut scan = self.scan_from_floor(place, config, &*file, offset)?;
+        loop {
+            let position = scan.position();
+            match scan.next().map_err(io)? {
+                Found::Batch(header) if header.last_offset() >= offset.0 => {
+                    return Ok(Some(Located { position, header }));
+                }
+                Found::Batch(_) => {}
+                Found::End => return Ok(None),
+                Found::Invalid(what) => {
+                    return Err(ReadError::Damaged {
+                        path: self.log_path(place),
+                        position,
+                        what,
+                    });
+                }
+            }
+        }
+    }
+
+    /// Begins to walk at the place the index says. A wrong index is built again.
+    pub(crate) fn scan_from_floor<'a>(
+        &self,
+        place: &LogPlace,
+        config: &LogConfig,
+        file: &'a dyn File,
+        offset: Offset,
+    ) -> Result<Scan<'a>, ReadError> {
+        let path = self.path(place, names::OFFSET_INDEX);
+        let is_before = |entry: &OffsetEntry| {
+            i64::from(entry.relative_offset) < offset.0.saturating_sub(self.base.0)
+        };
+        let floor = self.lock().offsets.floor(&*place.disk, &path, is_before);
+        match floor {
+            Ok(None) => {}
+            Ok(Some(entry)) => {
+                if let Some(scan) = self.scan_from_entry(file, entry) {
+                    return Ok(scan);
+                }
+                self.rebuild_indexes(place, config, file);
+            }
+            Err(_) => self.rebuild_indexes(place, config, file),
+        }
+        Ok(Scan::headers(file, 0, self.size).expecting(self.base))
+    }
+
+    /// Begins to walk behind the batch of an index entry, if it stands there.
+    fn scan_from_entry<'a>(&self, file: &'a dyn File, entry: OffsetEntry) -> Option<Scan<'a>> {
+        let position = u64::from(entry.position);
+        if position >= self.size {
+            return None;
+        }
+        let last_offset = self.base.0 + i64::from(entry.relative_offset);
+        let mut scan = Scan::headers(file, position, self.size);
+        match scan.next() {
+            Ok(Found::Batch(header)) if header.last_offset() == last_offset => Some(scan),
+            _ => None,
+        }
+    }
+
+    /// Walks the segment and writes its indexes anew. Failures are only logged: the log can be read
+    /// without them.
+    fn rebuild_indexes(&self, place: &LogPlace, config: &LogConfig, file: &dyn File) {
+        tracing::warn!(segment = %self.log_path(place).display(), "index is wrong and built again");
+        let mut fresh = Segment::sealed(self.base..self.base, 0, (0, 0), self.created);
+        let mut scan = Scan::headers(file, 0, self.size).expecting(self.base);
+        while let Ok(Found::Batch(header)) = scan.next() {
+            fresh.note_batch(&header, config);
+        }
+        fresh.complete_time_index();
+        if let Err(error) = fresh.persist_indexes(place) {
+            let segment = self.log_path(place);
+            tracing::warn!(segment = %segment.display(), %error, "index cannot be written");
+        }
+        let fresh = fresh.inner.into_inner();
+        let fresh = fresh.unwrap_or_else(PoisonError::into_inner);
+        let mut inner = self.lock();
+        inner.offsets = fresh.offsets;
+        inner.times = fresh.times;
+        inner.largest = fresh.largest;
+    }
+
+    /// The largest timestamp of the segment, with the last offset of the first batch that has it.
+    /// `None` when no record has a timestamp.
+    pub(crate) fn largest_timestamp(
+        &self,
+        place: &LogPlace,
+        config: &LogConfig,
+    ) -> Result<Option<(WallTime, Offset)>, ReadError> {
+        let known = self.lock().largest;
+        let largest = match known {
+            Some(largest) => largest,
+            None => self.load_largest_timestamp(place, config)?,
+        };
+        Ok(largest.map(|entry| (WallTime(entry.timestamp), self.offset_at(entry))))
+    }
+
+    fn offset_at(&self, entry: TimeEntry) -> Offset {
+        self.base.plus(entry.relative_offset.into())
+    }
+
+    fn load_largest_timestamp(
+        &self,
+        place: &LogPlace,
+        config: &LogConfig,
+    ) -> Result<Option<TimeEntry>, ReadError> {
+        let path = self.path(place, names::TIME_INDEX);
+        let last = self.lock().times.last(&*place.disk, &path);
+        if let Ok(Some(entry)) = last
+            && entry.is_plausible()
+            && let Ok(Some(found)) = self.find(place, config, self.offset_at(entry))
+            && found.header.last_offset() == self.offset_at(entry).0
+            && found.header.max_timestamp == entry.timestamp
+        {
+            self.lock().largest = Some(Some(entry));
+            return Ok(Some(entry));
+        }
+        let io = |source| ReadError::Io {
+            path: self.log_path(place),
+            source,
+        };
+        let file = self.file(place).map_err(io)?;
+        self.rebuild_indexes(place, config, &*file);
+        Ok(self.lock().largest.flatten())
+    }
+
+    /// The offset from which on to look for a timestamp: no batch before it has one as large.
+    pub(crate) fn floor_of_timestamp(&self, place: &LogPlace, timestamp: WallTime) -> Offset {
+        let path = self.path(place, names::TIME_INDEX);
+        let is_before = |entry: &TimeEntry| entry.timestamp < timestamp.0;
+        let floor = self.lock().times.floor(&*place.disk, &path, is_before);
+        match floor {
+            Ok(Some(entry)) if entry.is_plausible() => self.offset_at(entry).next(),
+            // Without an index the walk begins at the start.
+            _ => self.base,
+        }
+    }
+}
+
+impl Inner {
+    fn push_largest(&mut self) {
+        let Some(Some(largest)) = self.largest else {
+            return;
+        };
+        let rises = match self.times.last_known() {
+            Some(last) => largest.rises_over(&last),
+            None => true,
+        };
+        if rises {
+            self.times.push(largest);
+        }
+    }
+}

@@ -1,0 +1,363 @@
+//! What opening a log after a crash keeps, cuts, mends and refuses.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+mod common;
+
+use std::path::Path;
+
+use bytes::Bytes;
+use common::{
+    Bench, DIRECTORY, append, append_in, batch, batch_of, close, flush, read_all, records_in,
+};
+use millstream_env::Disk;
+use millstream_log::{Log, Noted, OpenError, ReadError};
+use millstream_model::{LeaderEpoch, Offset, WallTime};
+
+const LOG: &str = "00000000000000000000.log";
+
+fn path(name: &str) -> std::path::PathBuf {
+    Path::new(DIRECTORY).join(name)
+}
+
+fn overwrite(bench: &Bench, name: &str, position: u64, bytes: &[u8]) {
+    bench
+        .disk
+        .open(&path(name), true)
+        .unwrap()
+        .write_all_at(bytes, position)
+        .unwrap();
+}
+
+fn truncate(bench: &Bench, name: &str, length: u64) {
+    bench
+        .disk
+        .open(&path(name), false)
+        .unwrap()
+        .truncate(length)
+        .unwrap();
+}
+
+/// Ten batches of one record, 171 bytes each; the first four are below the recovery point.
+fn ten_batches() -> Bench {
+    let mut bench = Bench::new();
+    let mut log = bench.open();
+    for number in 0..4 {
+        append_in(&mut log, batch(&[number], 100), 1).unwrap();
+    }
+    flush(&mut log);
+    bench.noted = log.checkpoint();
+    assert_eq!(bench.noted.recovery_point, Offset(4));
+    for number in 4..10 {
+        append_in(&mut log, batch(&[number], 100), 2).unwrap();
+    }
+    bench.disk.end_process();
+    bench
+}
+
+fn size() -> u64 {
+    batch(&[1], 100).len() as u64
+}
+
+fn offsets(log: &Log) -> Vec<i64> {
+    records_in(&read_all(log, log.log_start_offset()))
+        .iter()
+        .map(|record| record.0)
+        .collect()
+}
+
+#[test]
+fn a_killed_process_loses_nothing() {
+    let bench = ten_batches();
+    let (log, recovery) = bench.open_with_recovery();
+    assert_eq!(offsets(&log), (0..10).collect::<Vec<_>>());
+    assert_eq!((recovery.cut, recovery.scanned_bytes), (None, 6 * size()));
+    assert_eq!(log.flushed_offset(), Offset(10));
+    assert_eq!(
+        log.epoch_end_offset(LeaderEpoch(1)),
+        Some((LeaderEpoch(1), Offset(4)))
+    );
+}
+
+#[test]
+fn a_torn_batch_and_what_follows_is_cut() {
+    let bench = ten_batches();
+    truncate(&bench, LOG, 8 * size() + 30);
+    let (mut log, recovery) = bench.open_with_recovery();
+    let cut = recovery.cut.unwrap();
+    assert_eq!(
+        (cut.offset, cut.position, cut.bytes),
+        (Offset(8), 8 * size(), 30)
+    );
+    assert!(cut.kept_aside.is_empty());
+    assert_eq!(bench.file(LOG).len() as u64, 8 * size());
+    assert_eq!(
+        append(&mut log, batch(&[9], 5)).unwrap().base_offset,
+        Offset(8)
+    );
+}
+
+#[test]
+fn whole_batches_behind_a_bad_one_are_kept_aside() {
+    let bench = ten_batches();
+    let whole = bench.file(LOG);
+    bench.disk.flip_bit(&path(LOG), 6 * size() + 150, 3);
+    let damaged = bench.file(LOG);
+    let (log, recovery) = bench.open_with_recovery();
+    assert_eq!(offsets(&log), (0..6).collect::<Vec<_>>());
+    let cut = recovery.cut.unwrap();
+    assert_eq!(cut.kept_aside, [path("00000000000000000000.log.cut-6")]);
+    let start = 6 * size() as usize;
+    assert_eq!(
+        bench.file("00000000000000000000.log.cut-6"),
+        damaged[start..]
+    );
+    assert_eq!(bench.file(LOG), whole[..start]);
+    // The next start finds nothing wrong and does not take the file for anything.
+    drop(log);
+    let (log, recovery) = bench.open_with_recovery();
+    assert_eq!((log.log_end_offset(), recovery.cut), (Offset(6), None));
+}
+
+#[test]
+fn a_tail_of_zeros_is_the_end() {
+    let bench = ten_batches();
+    overwrite(&bench, LOG, 10 * size(), &[0; 5000]);
+    let (log, recovery) = bench.open_with_recovery();
+    assert_eq!(log.log_end_offset(), Offset(10));
+    assert_eq!(recovery.cut.unwrap().bytes, 5000);
+}
+
+#[test]
+fn every_damaged_header_field_ends_the_log() {
+    // Base offset and leader epoch, which no checksum covers, too.
+    for position in [0, 7, 8, 11, 12, 15, 16, 17, 22, 26, 60, 100] {
+        let bench = ten_batches();
+        bench.disk.flip_bit(&path(LOG), 7 * size() + position, 0);
+        let (log, recovery) = bench.open_with_recovery();
+        if [12, 15].contains(&position) {
+            // A larger epoch than it was: the batch after it is the wrong one.
+            assert_eq!(offsets(&log).len(), 8);
+        } else {
+            assert_eq!(offsets(&log).len(), 7, "byte {position}");
+        }
+        assert!(recovery.cut.is_some());
+    }
+}
+
+#[test]
+fn damage_below_the_recovery_point_is_never_cut() {
+    let bench = ten_batches();
+    bench.disk.flip_bit(&path(LOG), 2 * size() + 150, 3);
+    let before = bench.file(LOG);
+    let (log, recovery) = bench.open_with_recovery();
+    assert_eq!((log.log_end_offset(), recovery.cut), (Offset(10), None));
+    assert_eq!(bench.file(LOG), before);
+    let read = |offset, bytes| log.read(Offset(offset), bytes, Offset(10), true);
+    assert_eq!(read(0, 300).unwrap().range, Some(Offset(0)..Offset(1)));
+    let error = read(2, 300).unwrap_err();
+    assert!(matches!(error, ReadError::Damaged { position, .. } if position == 2 * size()));
+    assert!(read(0, 1 << 20).is_err(), "a run over it");
+    assert_eq!(read(3, 1 << 20).unwrap().range, Some(Offset(3)..Offset(10)));
+}
+
+#[test]
+fn a_log_shorter_than_its_recovery_point_is_not_opened() {
+    for length in [0, 100, 2 * size(), 4 * size() - 1] {
+        let bench = ten_batches();
+        truncate(&bench, LOG, length);
+        let refused = Log::open(bench.place(), bench.config, bench.noted, bench.now).unwrap_err();
+        assert!(matches!(refused, OpenError::Damaged(_)), "{refused}");
+        let left = bench.files().into_iter().find(|(name, _)| name == LOG);
+        assert!(
+            left.is_none_or(|(_, bytes)| bytes.len() as u64 == length),
+            "nothing is cut"
+        );
+    }
+}
+
+#[test]
+fn a_gap_between_segments_ends_the_log() {
+    let mut bench = Bench::new();
+    bench.config.segment_bytes = 600;
+    let mut log = bench.open();
+    for number in 0..12 {
+        append(&mut log, batch(&[number], 100)).unwrap();
+    }
+    assert_eq!(log.segment_count(), 4);
+    drop(log);
+    bench
+        .disk
+        .remove_file(&path("00000000000000000003.log"))
+        .unwrap();
+    let (log, recovery) = bench.open_with_recovery();
+    assert_eq!(offsets(&log), [0, 1, 2]);
+    let aside = [
+        "00000000000000000006.log.cut-3",
+        "00000000000000000009.log.cut-3",
+    ];
+    assert_eq!(recovery.cut.unwrap().kept_aside, aside.map(path));
+    let names: Vec<_> = bench.files().into_iter().map(|(name, _)| name).collect();
+    assert!(!names.contains(&"00000000000000000006.index".to_owned()));
+}
+
+fn wrong_indexes(bench: &Bench, seed: u64) {
+    let random = millstream_env::sim::SimRandom::new(seed);
+    let indexes = bench
+        .files()
+        .into_iter()
+        .filter(|(name, _)| name.ends_with("index"));
+    for (name, bytes) in indexes {
+        match random.below(5) {
+            0 => bench.disk.remove_file(&path(&name)).unwrap(),
+            1 => truncate(bench, &name, random.below(bytes.len() as u64 + 1)),
+            2 => overwrite(bench, &name, 0, &vec![0; bytes.len()]),
+            3 if !bytes.is_empty() => {
+                let at = random.below(bytes.len() as u64);
+                bench.disk.flip_bit(&path(&name), at, random.below(8) as u8);
+            }
+            _ => overwrite(bench, &name, bytes.len() as u64, &[3; 24]),
+        }
+    }
+}
+
+#[test]
+fn wrong_indexes_give_no_wrong_records() {
+    let mut bench = Bench::new();
+    bench.config.segment_bytes = 6000;
+    bench.config.index_interval_bytes = 300;
+    let mut log = bench.open();
+    for number in 0..100 {
+        append(&mut log, batch(&[number, number], 100)).unwrap();
+    }
+    let expected = records_in(&read_all(&log, Offset(0)));
+    let clean = close(log);
+    let unclean = Noted {
+        recovery_point: Offset(150),
+        ..clean
+    };
+    for seed in 0..200 {
+        wrong_indexes(&bench, seed);
+        bench.noted = if seed % 2 == 0 { clean } else { unclean };
+        let log = bench.open();
+        for offset in (0..200).rev().step_by(7) {
+            let found = log.read(Offset(offset), 1, Offset(200), true).unwrap();
+            let range = found.range.unwrap();
+            assert!(
+                range.contains(&Offset(offset)),
+                "seed {seed}, offset {offset}"
+            );
+        }
+        assert_eq!(records_in(&read_all(&log, Offset(0))), expected);
+    }
+}
+
+#[test]
+fn missing_time_indexes_are_built_again() {
+    let mut bench = Bench::new();
+    bench.config.segment_bytes = 3000;
+    bench.config.index_interval_bytes = 300;
+    let mut log = bench.open();
+    for number in 0..60 {
+        append(&mut log, batch(&[1000 + number * 10], 100)).unwrap();
+    }
+    bench.noted = close(log);
+    let before = bench.files();
+    for (name, _) in before.iter().filter(|(name, _)| name.ends_with("index")) {
+        bench.disk.remove_file(&path(name)).unwrap();
+    }
+    let log = bench.open();
+    for number in [0, 7, 23, 59] {
+        let at = log
+            .offset_for_timestamp(WallTime(1000 + number * 10 - 5), Offset(60))
+            .unwrap();
+        assert_eq!(at, Some((Offset(number), WallTime(1000 + number * 10))));
+    }
+    for offset in 0..60 {
+        log.read(Offset(offset), 1, Offset(60), true).unwrap();
+    }
+    assert_eq!(close(log), bench.noted);
+    assert_eq!(bench.files(), before, "all indexes are as they were");
+}
+
+#[test]
+fn lost_or_old_epochs_are_gathered_from_the_batches() {
+    for broken in [
+        None,
+        Some(&b"0\n1\n1 0\n"[..]),
+        Some(&b"garbage"[..]),
+        Some(&b""[..]),
+    ] {
+        let mut bench = Bench::new();
+        bench.config.segment_bytes = 600;
+        let mut log = bench.open();
+        for number in 0..12 {
+            append_in(&mut log, batch(&[number], 100), 1 + number as i32 / 5).unwrap();
+        }
+        bench.noted = close(log);
+        let name = "leader-epoch-checkpoint";
+        let good = bench.file(name);
+        assert_eq!(good, b"0\n3\n1 0\n2 5\n3 10\n");
+        bench.disk.remove_file(&path(name)).unwrap();
+        if let Some(broken) = broken {
+            overwrite(&bench, name, 0, broken);
+        }
+        let (log, recovery) = bench.open_with_recovery();
+        assert!(recovery.epochs_rebuilt);
+        assert_eq!(
+            log.epoch_end_offset(LeaderEpoch(1)),
+            Some((LeaderEpoch(1), Offset(5)))
+        );
+        assert_eq!(
+            log.epoch_end_offset(LeaderEpoch(2)),
+            Some((LeaderEpoch(2), Offset(10)))
+        );
+        assert_eq!(bench.file(name), good, "and written again");
+    }
+}
+
+#[test]
+fn producers_of_a_lost_tail_are_forgotten() {
+    let mut bench = Bench::new();
+    bench.config.segment_bytes = 400;
+    let mut log = bench.open();
+    append(&mut log, batch_of((1, 0, 0), 1, 200)).unwrap();
+    flush(&mut log);
+    bench.noted = log.checkpoint();
+    append(&mut log, batch_of((1, 0, 1), 1, 200)).unwrap();
+    append(&mut log, batch_of((1, 0, 2), 1, 200)).unwrap();
+    bench.disk.end_process();
+    // The data of the second segment is lost, the checkpoint made behind it is not.
+    truncate(&bench, "00000000000000000001.log", 0);
+    let (mut log, recovery) = bench.open_with_recovery();
+    assert!(recovery.cut.is_some());
+    assert_eq!(log.log_end_offset(), Offset(1));
+    assert_eq!(
+        append(&mut log, batch_of((1, 0, 1), 1, 200))
+            .unwrap()
+            .base_offset,
+        Offset(1)
+    );
+}
+
+#[test]
+fn a_log_that_begins_later_opens_empty() {
+    let mut bench = Bench::new();
+    bench.noted = Noted {
+        recovery_point: Offset(40),
+        log_start_offset: Offset(40),
+    };
+    let mut log = bench.open();
+    assert_eq!(log.log_end_offset(), Offset(40));
+    assert_eq!(
+        append(&mut log, Bytes::clone(&batch(&[1], 1)))
+            .unwrap()
+            .base_offset,
+        Offset(40)
+    );
+    bench.noted = close(log);
+    let log = bench.open();
+    assert_eq!(
+        (log.log_start_offset(), log.log_end_offset()),
+        (Offset(40), Offset(41))
+    );
+}

@@ -1,0 +1,64 @@
+//! The log directories of a broker (`log.dirs`).
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use millstream_model::{Offset, TopicId};
+use millstream_replica::HostedPartition;
+
+/// One log directory.
+pub struct LogDirectory {
+    /// Where it is.
+    pub path: PathBuf,
+    /// What the last run noted of its partitions.
+    noted: BTreeMap<(TopicId, i32), Offset>,
+    /// Partitions with unflushed bytes, each once.
+    dirty: Mutex<Vec<Arc<HostedPartition>>>,
+    has_failed: AtomicBool,
+}
+
+impl LogDirectory {
+    pub(crate) fn new(path: PathBuf, noted: BTreeMap<(TopicId, i32), Offset>) -> LogDirectory {
+        LogDirectory {
+            path,
+            noted,
+            dirty: Mutex::new(Vec::new()),
+            has_failed: AtomicBool::new(false),
+        }
+    }
+
+    /// The folder of a partition: `<topic>-<partition>`.
+    pub(crate) fn partition_path(&self, topic: &str, partition: i32) -> PathBuf {
+        partition_path(&self.path, topic, partition)
+    }
+
+    /// Everything below this offset was durable when the last run noted it; zero when unknown.
+    pub(crate) fn recovery_point(&self, topic: TopicId, partition: i32) -> Offset {
+        self.noted.get(&(topic, partition)).copied().unwrap_or(Offset::ZERO)
+    }
+
+    /// Adds a partition to the next flush round.
+    pub(crate) fn queue(&self, partition: Arc<HostedPartition>) {
+        self.dirty.lock().unwrap_or_else(PoisonError::into_inner).push(partition);
+    }
+
+    /// Takes the partitions of the next flush round.
+    pub(crate) fn take_dirty(&self) -> Vec<Arc<HostedPartition>> {
+        std::mem::take(&mut *self.dirty.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Whether a sync failed here: nothing in it is served until the broker is started again.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.has_failed.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn mark_failed(&self) {
+        self.has_failed.store(true, Ordering::Release);
+    }
+}
+
+pub(crate) fn partition_path(directory: &Path, topic: &str, partition: i32) -> PathBuf {
+    directory.join(format!("{topic}-{partition}"))
+}

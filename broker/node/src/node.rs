@@ -1,0 +1,77 @@
+//! The node: what is opened, and the clocks it is run by.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use millstream_api::Broker;
+use millstream_coordinator::GroupConfig;
+use millstream_env::{Clock, Disk, Random};
+use millstream_metadata::TopicDefaults;
+use millstream_model::{Instant, NodeId, WallTime};
+
+use crate::LogDirectory;
+use crate::metadata::MetadataOwner;
+
+/// How a node is set up.
+#[derive(Clone, Debug)]
+pub struct NodeConfig {
+    /// This broker's id (`node.id`).
+    pub node_id: NodeId,
+    /// The cluster it belongs to; by default the one its directories name, or a new one.
+    pub cluster_id: Option<String>,
+    /// This broker's rack (`broker.rack`).
+    pub rack: Option<String>,
+    /// The log directories (`log.dirs`). *Bounds*: at least one; metadata lives in the first.
+    pub log_directories: Vec<PathBuf>,
+    /// Whether asking for an unknown topic creates it (`auto.create.topics.enable`).
+    pub auto_create_topics: bool,
+    /// Whether topics may be deleted (`delete.topic.enable`).
+    pub delete_topics: bool,
+    /// What topics get where nothing else is asked for.
+    pub topic_defaults: TopicDefaults,
+    /// Upper bound of a fetch answer's records (`fetch.max.bytes`).
+    pub fetch_bytes_max: usize,
+    /// Upper bound of a fetch's wait.
+    pub fetch_wait_max: Duration,
+    /// Bounds and timers of groups.
+    pub groups: GroupConfig,
+    /// Partitions of `__consumer_offsets` (`offsets.topic.num.partitions`).
+    pub group_shards: usize,
+    /// How long an idle producer's sequence is remembered (`producer.id.expiration.ms`).
+    pub producer_expiration: Duration,
+}
+
+/// An opened broker.
+pub struct Node {
+    /// What requests are handed to.
+    pub broker: Broker,
+    pub(crate) config: NodeConfig,
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) random: Arc<dyn Random>,
+    pub(crate) directories: Vec<LogDirectory>,
+    pub(crate) metadata: Mutex<MetadataOwner>,
+    /// Held as long as the node lives.
+    pub(crate) _locks: Vec<Box<dyn Send + Sync>>,
+}
+
+impl Node {
+    /// The monotonic clock.
+    #[must_use]
+    pub fn now(&self) -> Instant {
+        self.clock.now()
+    }
+
+    /// The wall clock.
+    #[must_use]
+    pub fn wall_time(&self) -> WallTime {
+        self.clock.wall_time()
+    }
+
+    /// How many log directories there are.
+    #[must_use]
+    pub fn directories(&self) -> usize {
+        self.directories.len()
+    }
+}

@@ -1,0 +1,91 @@
+//! The table of the settings that change something, in the order of `config/millstream.toml`.
+//!
+//! Kafka's name, type and range wherever Kafka has the setting. Defaults are Kafka's too, except where
+//! the text says why not. An empty default means: not set.
+
+use ConfigRange::{Any, AtLeast, Between, OneOf};
+use ConfigType::{Boolean, Int, List, Long, String as Text};
+use millstream_metadata::{ConfigRange, ConfigType, TOPIC_PARTITIONS_MAX};
+
+use super::setting::Setting;
+
+const PARTITIONS: ConfigRange = Between(1, TOPIC_PARTITIONS_MAX as i64);
+const REPLICAS: ConfigRange = Between(1, i16::MAX as i64);
+const CODECS: &[&str] = &["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"];
+
+const fn of(
+    name: &'static str,
+    type_: ConfigType,
+    default: &'static str,
+    range: ConfigRange,
+    doc: &'static str,
+) -> Setting {
+    Setting {
+        name,
+        type_,
+        default,
+        range,
+        doc,
+    }
+}
+
+#[rustfmt::skip] // one line per setting is a table
+pub(super) static LIVE: &[Setting] = &[
+    // Who this broker is.
+    of("node.id", Int, "1", AtLeast(0), "This broker's id, for ever: a data directory of another id is refused."),
+    of("broker.id", Int, "", AtLeast(-1), "The older name of node.id; -1: not set."),
+    of("broker.rack", Text, "", Any, "This broker's rack."),
+    of("millstream.cluster.id", Text, "", Any, "The cluster this broker belongs to; not set: the one its data directories name, or a new one."),
+
+    // Where it listens.
+    of("listeners", List, "PLAINTEXT://127.0.0.1:9092", Any, "Addresses for Kafka's protocol, NAME://HOST:PORT each; no host means every IPv4 interface. Loopback by default, because nothing is authenticated yet."),
+    of("advertised.listeners", List, "", Any, "Addresses told to clients, one per listener; not set: the address the client has connected to."),
+    of("listener.security.protocol.map", List, "", Any, "The protocol of each listener, NAME:PROTOCOL each; only PLAINTEXT is there. Not set: a listener's name is its protocol."),
+    of("controller.listener.names", List, "", Any, "Names among the listeners that are for controllers: these are not opened, the controller is inside."),
+    of("millstream.http.listen", Text, "127.0.0.1:9644", Any, "HOST:PORT of the HTTP listener, which answers /healthz."),
+
+    // Connections and requests.
+    of("max.connections", Int, "2147483647", AtLeast(1), "Connections open at once; one more is closed."),
+    of("connections.max.idle.ms", Long, "600000", AtLeast(1), "A connection silent for this long is closed."),
+    of("socket.request.max.bytes", Int, "104857600", AtLeast(1), "The longest request; a longer one closes its connection."),
+    of("queued.max.request.bytes", Long, "-1", AtLeast(-1), "Bytes of requests held at once, over all connections; -1: a share of the memory."),
+    of("fetch.max.bytes", Int, "57671680", AtLeast(1024), "Most bytes of records in one fetch answer, whatever the client asks for; a single larger batch is still returned."),
+    of("millstream.fetch.wait.max.ms", Int, "60000", AtLeast(0), "The longest a fetch may wait for records, whatever the client asks for."),
+
+    // Where data is, and how it is stored.
+    of("log.dirs", List, "./millstream-data", Any, "Data directories; the metadata log lives in the first."),
+    of("log.dir", List, "", Any, "The older name of log.dirs."),
+    of("millstream.durability", Text, "fsync", OneOf(&["fsync", "replicated"]), "When acks=all is answered: fsync, once every in-sync replica has it on stable storage; replicated, once it is in their memory (Kafka's rule)."),
+    of("log.segment.bytes", Int, "1073741824", AtLeast(1_048_576), "Largest size of a segment file."),
+    of("log.roll.ms", Long, "", AtLeast(1), "Longest span of record time in a segment; wins over log.roll.hours."),
+    of("log.roll.hours", Int, "168", AtLeast(1), "Longest span of record time in a segment, in hours."),
+    of("log.roll.jitter.ms", Long, "", AtLeast(0), "At most this is taken off the span of a segment, at random; wins over log.roll.jitter.hours."),
+    of("log.roll.jitter.hours", Int, "0", AtLeast(0), "At most this is taken off the span of a segment, at random, in hours."),
+    of("log.index.interval.bytes", Int, "4096", AtLeast(0), "Bytes of a segment between two index entries."),
+    of("log.index.size.max.bytes", Int, "10485760", AtLeast(4), "Largest size of an index file."),
+
+    // Topics and their records.
+    of("auto.create.topics.enable", Boolean, "true", Any, "Whether asking for an unknown topic creates it."),
+    of("delete.topic.enable", Boolean, "true", Any, "Whether topics can be deleted."),
+    of("num.partitions", Int, "1", PARTITIONS, "Partitions of a topic whose creator leaves it open."),
+    of("default.replication.factor", Int, "1", REPLICAS, "Replicas of a topic whose creator leaves it open."),
+    of("message.max.bytes", Int, "1048588", AtLeast(0), "The largest record batch, compressed as it comes, that a topic takes."),
+    of("compression.type", Text, "producer", OneOf(CODECS), "How batches are compressed on disk; producer: as they come."),
+    of("log.message.timestamp.type", Text, "CreateTime", OneOf(&["CreateTime", "LogAppendTime"]), "Whose time records carry: the producer's, or the broker's at append."),
+    of("log.message.timestamp.before.max.ms", Long, "9223372036854775807", AtLeast(0), "How far a record's timestamp may be behind the broker's clock."),
+    of("log.message.timestamp.after.max.ms", Long, "3600000", AtLeast(0), "How far a record's timestamp may be ahead of the broker's clock."),
+    of("producer.id.expiration.ms", Int, "86400000", AtLeast(1), "How long the sequence of an idle idempotent producer is remembered."),
+
+    // Consumer groups.
+    of("group.initial.rebalance.delay.ms", Int, "0", AtLeast(0), "How long the first rebalance of an empty group waits for more members. Kafka waits 3000; here nobody waits unasked."),
+    of("group.min.session.timeout.ms", Int, "6000", AtLeast(0), "Shortest session timeout a member may ask for."),
+    of("group.max.session.timeout.ms", Int, "1800000", AtLeast(0), "Longest session timeout a member may ask for."),
+    of("group.max.size", Int, "2147483647", AtLeast(1), "Most members of one group."),
+    of("millstream.group.count.per.shard.max", Int, "100000", AtLeast(1), "Most groups in one partition of __consumer_offsets."),
+    of("millstream.group.members.per.shard.max", Int, "200000", AtLeast(1), "Most members of all groups in one partition of __consumer_offsets."),
+    of("offset.metadata.max.bytes", Int, "4096", AtLeast(0), "Longest metadata string of a committed offset."),
+    of("offsets.retention.minutes", Int, "10080", AtLeast(1), "How long the offsets of an empty group are kept."),
+    of("offsets.topic.num.partitions", Int, "50", PARTITIONS, "Partitions of __consumer_offsets, fixed when it is created."),
+    of("offsets.topic.replication.factor", Int, "3", REPLICAS, "Replicas of __consumer_offsets, cut to the number of live brokers."),
+    of("offsets.topic.segment.bytes", Int, "104857600", AtLeast(1_048_576), "Largest size of a segment of __consumer_offsets."),
+];

@@ -1,0 +1,214 @@
+//! The broker's configuration: `millstream serve [--config FILE] [--set KEY=VALUE]…`.
+//!
+//! A setting has Kafka's own name wherever Kafka has one, else `millstream.…`. All of Kafka's names are
+//! taken: those that change nothing yet are named in one warning, those that ask for security are
+//! refused, and a name that nobody knows is an error. Layers: defaults < file < `--set` < flags.
+//! [`Config`] is what comes out: plain, typed and checked. `config/millstream.toml` is written from the
+//! same table ([`reference_file`]).
+
+mod accepted;
+mod build;
+mod error;
+mod layered;
+mod listeners;
+mod live;
+mod nearest;
+mod origin;
+mod properties;
+mod reference;
+mod setting;
+mod toml_file;
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use millstream_api::HostPort;
+use millstream_coordinator::GroupConfig;
+use millstream_metadata::{BrokerLayers, Configs, TopicConfig};
+use millstream_model::NodeId;
+
+pub use error::ConfigError;
+pub use listeners::KafkaListener;
+pub use nearest::Suggestion;
+pub use origin::{Entry, Origin};
+pub use reference::reference_file;
+
+use layered::Layered;
+
+/// A longer configuration file is refused.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// How this broker runs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// This broker's id (`node.id`).
+    pub node_id: NodeId,
+    /// The cluster it belongs to (`millstream.cluster.id`); none: whatever its directories say.
+    pub cluster_id: Option<String>,
+    /// Its rack (`broker.rack`).
+    pub rack: Option<String>,
+    /// Where Kafka's protocol is served (`listeners`, `advertised.listeners`). *Bounds*: at least one.
+    pub listeners: Vec<KafkaListener>,
+    /// Where HTTP is served (`millstream.http.listen`).
+    pub http_listen: HostPort,
+    /// The data directories (`log.dirs`). *Bounds*: at least one; metadata lives in the first.
+    pub log_directories: Vec<PathBuf>,
+    /// Partitions of a topic whose creator leaves it open (`num.partitions`).
+    pub num_partitions: i32,
+    /// Replicas of a topic whose creator leaves it open (`default.replication.factor`).
+    pub default_replication_factor: i16,
+    /// Whether asking for an unknown topic creates it (`auto.create.topics.enable`).
+    pub auto_create_topics: bool,
+    /// Whether topics can be deleted (`delete.topic.enable`).
+    pub delete_topics: bool,
+    /// Settings that were given and stand behind configs of topics (`message.max.bytes`,
+    /// `log.segment.bytes`, `millstream.durability` …), by broker name, as canonical text: the file
+    /// layer of topic configs. [`Config::topic_config`] shows them typed, with the defaults.
+    pub topic_defaults: Configs,
+    /// How `__consumer_offsets` is created.
+    pub offsets_topic: OffsetsTopic,
+    /// Bounds and timers of groups (`group.*`, `offset.metadata.max.bytes`, `offsets.retention.minutes`).
+    pub groups: GroupConfig,
+    /// The longest request (`socket.request.max.bytes`).
+    pub request_bytes_max: usize,
+    /// Bytes of requests held at once (`queued.max.request.bytes`); none: the broker decides.
+    pub queued_request_bytes_max: Option<usize>,
+    /// Connections open at once (`max.connections`).
+    pub connections_max: usize,
+    /// How long a connection may be silent (`connections.max.idle.ms`).
+    pub connection_idle_max: Duration,
+    /// Most bytes of records in a fetch answer (`fetch.max.bytes`).
+    pub fetch_bytes_max: usize,
+    /// Longest wait of a fetch (`millstream.fetch.wait.max.ms`).
+    pub fetch_wait_max: Duration,
+    /// How long an idle producer's sequence is remembered (`producer.id.expiration.ms`).
+    pub producer_expiration: Duration,
+}
+
+/// How the topic of committed offsets is created.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OffsetsTopic {
+    /// Its partitions (`offsets.topic.num.partitions`).
+    pub partitions: i32,
+    /// Its replicas, before they are cut to the live brokers (`offsets.topic.replication.factor`).
+    pub replication_factor: i16,
+    /// The largest size of its segments (`offsets.topic.segment.bytes`).
+    pub segment_bytes: usize,
+}
+
+/// The places a configuration comes from.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    /// `--config`.
+    pub file: Option<PathBuf>,
+    /// `--set`, in order; the last of a name counts.
+    pub set: Vec<String>,
+    /// Flags of their own: name of the flag, name of the setting, value.
+    pub flags: Vec<(&'static str, &'static str, String)>,
+}
+
+/// A configuration with what the operator should hear about it.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The configuration.
+    pub config: Config,
+    /// One line each, for the log.
+    pub warnings: Vec<String>,
+}
+
+impl Config {
+    /// Reads and checks a configuration.
+    pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
+        let mut entries = match &sources.file {
+            Some(path) => parse_file(path, &read_file(path)?)?,
+            None => Vec::new(),
+        };
+        for text in &sources.set {
+            entries.push(parse_set(text)?);
+        }
+        for (flag, name, value) in &sources.flags {
+            let (name, value) = ((*name).to_owned(), value.clone());
+            entries.push(Entry {
+                name,
+                value,
+                origin: Origin::Flag(flag),
+            });
+        }
+        Config::from_entries(entries)
+    }
+
+    /// Checks settings that were read, lowest layer first.
+    pub fn from_entries(entries: Vec<Entry>) -> Result<Loaded, ConfigError> {
+        let (config, warnings) = build::build(&Layered::new(entries)?)?;
+        Ok(Loaded { config, warnings })
+    }
+
+    /// The configs of a topic that has none of its own.
+    #[must_use]
+    pub fn topic_config(&self) -> TopicConfig {
+        let layers = BrokerLayers {
+            broker: None,
+            all_brokers: None,
+            file: &self.topic_defaults,
+        };
+        TopicConfig::resolve(None, &layers)
+    }
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config::from_entries(Vec::new())
+            .expect("the defaults are a configuration")
+            .config
+    }
+}
+
+/// Cuts the text of a configuration file into settings: Java properties if it is named so, else TOML.
+pub fn parse_file(path: &Path, text: &str) -> Result<Vec<Entry>, ConfigError> {
+    match path
+        .extension()
+        .is_some_and(|extension| extension == "properties")
+    {
+        true => properties::parse(path, text),
+        false => toml_file::parse(path, text),
+    }
+}
+
+fn read_file(path: &Path) -> Result<String, ConfigError> {
+    let file_error = |source| ConfigError::File {
+        path: path.to_owned(),
+        source,
+    };
+    let mut text = String::new();
+    let file = File::open(path).map_err(file_error)?;
+    file.take(FILE_BYTES_MAX + 1)
+        .read_to_string(&mut text)
+        .map_err(file_error)?;
+    if text.len() as u64 > FILE_BYTES_MAX {
+        let reason = format!("it is longer than {FILE_BYTES_MAX} bytes");
+        return Err(file_error(io::Error::new(
+            io::ErrorKind::FileTooLarge,
+            reason,
+        )));
+    }
+    Ok(text)
+}
+
+fn parse_set(text: &str) -> Result<Entry, ConfigError> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.trim().is_empty() => {
+            let (name, value) = (name.trim().to_owned(), value.to_owned());
+            Ok(Entry {
+                name,
+                value,
+                origin: Origin::Set,
+            })
+        }
+        _ => Err(ConfigError::NotKeyValue(text.chars().take(200).collect())),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,366 @@
+//! The configuration as a whole.
+
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use millstream_metadata::Durability;
+
+use super::live::LIVE;
+use super::*;
+
+const REFERENCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../config/millstream.toml");
+
+fn properties(text: &str) -> Result<Loaded, String> {
+    let entries = parse_file(Path::new("s.properties"), text).unwrap();
+    Config::from_entries(entries).map_err(|error| error.to_string())
+}
+
+fn set(settings: &[&str]) -> Result<Loaded, String> {
+    let set = settings.iter().map(|text| (*text).to_owned()).collect();
+    let sources = Sources {
+        set,
+        ..Sources::default()
+    };
+    Config::load(&sources).map_err(|error| error.to_string())
+}
+
+fn refused(settings: &[&str]) -> String {
+    set(settings).unwrap_err()
+}
+
+fn listener(name: &str, address: &str, advertised: Option<&str>) -> KafkaListener {
+    KafkaListener {
+        name: name.to_owned(),
+        address: address.parse().unwrap(),
+        advertised: advertised.map(|text| text.parse().unwrap()),
+    }
+}
+
+#[test]
+fn defaults_serve_this_machine_and_warn_of_nothing() {
+    let loaded = set(&[]).unwrap();
+    assert_eq!(loaded.warnings, Vec::<String>::new());
+    let config = loaded.config;
+    assert_eq!(config, Config::default());
+    assert_eq!(config.node_id, NodeId(1));
+    assert_eq!(
+        config.listeners,
+        [listener("PLAINTEXT", "127.0.0.1:9092", None)]
+    );
+    assert_eq!(config.http_listen.to_string(), "127.0.0.1:9644");
+    assert_eq!(config.log_directories, [PathBuf::from("./millstream-data")]);
+    assert_eq!(config.num_partitions, 1);
+    assert_eq!(config.groups, GroupConfig::default());
+    assert_eq!(config.fetch_wait_max, Duration::from_secs(60));
+    assert_eq!(config.queued_request_bytes_max, None);
+    assert!(config.topic_defaults.is_empty());
+    assert_eq!(config.topic_config().durability, Durability::Fsync);
+}
+
+#[test]
+fn reference_file_is_the_table() {
+    if std::env::var_os("MILLSTREAM_UPDATE_REFERENCE").is_some() {
+        fs::write(REFERENCE, reference_file()).unwrap();
+    }
+    let text = fs::read_to_string(REFERENCE).unwrap();
+    let hint = "rewrite config/millstream.toml with MILLSTREAM_UPDATE_REFERENCE=1 cargo test -p millstream";
+    assert!(text == reference_file(), "{hint}");
+
+    let entries = parse_file(Path::new(REFERENCE), &text).unwrap();
+    let written: BTreeSet<(String, String)> = entries
+        .iter()
+        .map(|entry| (entry.name.clone(), entry.value.clone()))
+        .collect();
+    let with_default = LIVE.iter().filter(|setting| !setting.default.is_empty());
+    let table: BTreeSet<(String, String)> = with_default
+        .map(|setting| (setting.name.to_owned(), setting.default.to_owned()))
+        .collect();
+    assert_eq!(written, table);
+
+    let loaded = Config::from_entries(entries).unwrap();
+    assert_eq!(loaded.warnings, Vec::<String>::new());
+    assert_eq!(
+        loaded.config.topic_config(),
+        Config::default().topic_config()
+    );
+    let topic_defaults = Configs::new();
+    assert_eq!(
+        Config {
+            topic_defaults,
+            ..loaded.config
+        },
+        Config::default()
+    );
+}
+
+#[test]
+fn flags_win_over_set_and_set_over_the_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("a.toml");
+    fs::write(
+        &path,
+        "[num]\npartitions = 2\n[node]\nid = 2\n[log]\ndirs = [\"/file\"]\n",
+    )
+    .unwrap();
+    let sources = Sources {
+        file: Some(path),
+        set: vec![
+            "node.id=3".into(),
+            "log.dirs=/set".into(),
+            "node.id=4".into(),
+        ],
+        flags: vec![("--data-dir", "log.dirs", "/flag,/other".into())],
+    };
+    let config = Config::load(&sources).unwrap().config;
+    assert_eq!(config.num_partitions, 2);
+    assert_eq!(config.node_id, NodeId(4));
+    assert_eq!(
+        config.log_directories,
+        [PathBuf::from("/flag"), PathBuf::from("/other")]
+    );
+}
+
+#[test]
+fn the_finer_name_counts_unless_the_other_was_set_nearer() {
+    let roll = |text: &[&str], set: &[&str]| {
+        let mut entries = parse_file(Path::new("s.properties"), &text.join("\n")).unwrap();
+        entries.extend(set.iter().map(|text| parse_set(text).unwrap()));
+        let config = Config::from_entries(entries).unwrap().config;
+        config.topic_config().segment_ms
+    };
+    assert_eq!(roll(&[], &[]), 168 * 3_600_000);
+    assert_eq!(roll(&["log.roll.hours=1", "log.roll.ms=5"], &[]), 5);
+    assert_eq!(roll(&["log.roll.ms=5", "log.roll.hours=1"], &[]), 5);
+    assert_eq!(roll(&["log.roll.ms=5"], &["log.roll.hours=1"]), 3_600_000);
+
+    let older = set(&["log.dir=/old", "broker.id=7"]).unwrap().config;
+    assert_eq!(older.log_directories, [PathBuf::from("/old")]);
+    assert_eq!(older.node_id, NodeId(7));
+    let unset = set(&["broker.id=-1", "node.id=3"]).unwrap().config;
+    assert_eq!(unset.node_id, NodeId(3));
+    let both = set(&["log.dir=/old", "log.dirs=/new"]).unwrap().config;
+    assert_eq!(both.log_directories, [PathBuf::from("/new")]);
+    assert_eq!(
+        refused(&["node.id=1", "broker.id=2"]),
+        "--set: broker.id=2 differs from node.id=1 at --set; set only node.id"
+    );
+}
+
+#[test]
+fn settings_of_topics_reach_them_typed() {
+    let config = set(&[
+        "millstream.durability=replicated",
+        "message.max.bytes=1000",
+        "log.message.timestamp.type=LogAppendTime",
+        "log.segment.bytes=2000000",
+        "num.partitions=3",
+    ])
+    .unwrap()
+    .config;
+    let topic = config.topic_config();
+    assert_eq!(topic.durability, Durability::Replicated);
+    assert_eq!(topic.max_message_bytes, 1000);
+    assert_eq!(topic.segment_bytes, 2_000_000);
+    assert_eq!(config.topic_defaults.len(), 4);
+}
+
+#[test]
+fn a_server_properties_of_kafka_opens() {
+    let loaded = properties(
+        "process.roles=broker,controller\n\
+         node.id=1\n\
+         controller.quorum.bootstrap.servers=localhost:9093\n\
+         listeners=PLAINTEXT://:9092,CONTROLLER://:9093\n\
+         inter.broker.listener.name=PLAINTEXT\n\
+         advertised.listeners=PLAINTEXT://localhost:9092,CONTROLLER://localhost:9093\n\
+         controller.listener.names=CONTROLLER\n\
+         listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SSL:SSL\n\
+         num.network.threads=3\n\
+         socket.request.max.bytes=104857600\n\
+         log.dirs=/var/lib/kafka\n\
+         log.retention.hours=168\n",
+    )
+    .unwrap();
+    let expected = [listener(
+        "PLAINTEXT",
+        "0.0.0.0:9092",
+        Some("localhost:9092"),
+    )];
+    assert_eq!(loaded.config.listeners, expected);
+    let warnings = [
+        "settings without effect yet: controller.quorum.bootstrap.servers, \
+         inter.broker.listener.name, log.retention.hours, num.network.threads, process.roles",
+        "listeners for controllers are not opened: CONTROLLER",
+        "listeners opens 0.0.0.0:9092 to other machines, and there is no encryption or \
+         authentication yet",
+    ];
+    assert_eq!(loaded.warnings, warnings);
+}
+
+#[test]
+fn several_plain_listeners_have_addresses_of_their_own() {
+    let config = set(&[
+        "listeners=INSIDE://127.0.0.1:9092,outside://[::1]:0",
+        "advertised.listeners=OUTSIDE://broker.example:443",
+        "listener.security.protocol.map=INSIDE:PLAINTEXT,OUTSIDE:PLAINTEXT",
+    ])
+    .unwrap()
+    .config;
+    let expected = [
+        listener("INSIDE", "127.0.0.1:9092", None),
+        listener("OUTSIDE", "[::1]:0", Some("broker.example:443")),
+    ];
+    assert_eq!(config.listeners, expected);
+}
+
+#[test]
+fn every_refusal_names_setting_place_and_way_out() {
+    let later = "is refused: TLS, SASL and ACLs come later";
+    let cases: &[(&[&str], &str)] = &[
+        (
+            &["num.partition=3"],
+            "--set: unknown setting num.partition; did you mean num.partitions?",
+        ),
+        (
+            &["retention.ms=1"],
+            "--set: unknown setting retention.ms; that is a config of topics, its default is log.retention.ms",
+        ),
+        (
+            &["num.partitions=0"],
+            "--set: config num.partitions has the value \"0\", but must be between 1 and 1000000",
+        ),
+        (
+            &["num.partitions=many"],
+            "--set: config num.partitions has the value \"many\", which is not a whole number of 32 bits",
+        ),
+        (
+            &["num.io.threads=many"],
+            "--set: config num.io.threads has the value \"many\", which is not a whole number of 32 bits",
+        ),
+        (&["nonsense"], "--set \"nonsense\": expected KEY=VALUE"),
+        (&["=1"], "--set \"=1\": expected KEY=VALUE"),
+        (
+            &["ssl.key.password=secret"],
+            &format!("--set: ssl.key.password {later}"),
+        ),
+        (
+            &["sasl.enabled.mechanisms=PLAIN"],
+            &format!("--set: sasl.enabled.mechanisms {later}"),
+        ),
+        (
+            &["authorizer.class.name=x.Y"],
+            &format!("--set: authorizer.class.name {later}"),
+        ),
+        (
+            &["listeners=SASL_SSL://:9093"],
+            &format!("--set: listener SASL_SSL with protocol SASL_SSL {later}"),
+        ),
+        (
+            &["listeners=A://:1", "listener.security.protocol.map=A:SSL"],
+            &format!("--set: listener A with protocol SSL {later}"),
+        ),
+        (
+            &["listeners=A://:1"],
+            "--set: listeners=A://:1 has the listener A, whose protocol is not known; \
+             listener.security.protocol.map=A:PLAINTEXT would say it",
+        ),
+        (
+            &["listeners=127.0.0.1:9092"],
+            "--set: listeners=127.0.0.1:9092 has the item \"127.0.0.1:9092\", which is not NAME://HOST:PORT with a port from 0 to 65535",
+        ),
+        (
+            &["listeners=PLAINTEXT://:1,plaintext://:2"],
+            "--set: listeners=PLAINTEXT://:1,plaintext://:2 names PLAINTEXT twice; names are unique",
+        ),
+        (
+            &["listeners="],
+            "--set: listeners= opens no listener for clients; give one as NAME://HOST:PORT",
+        ),
+        (
+            &["advertised.listeners=OTHER://h:1"],
+            "--set: advertised.listeners=OTHER://h:1 names OTHER, which is not among the listeners",
+        ),
+        (
+            &["advertised.listeners=PLAINTEXT://0.0.0.0:1"],
+            "--set: advertised.listeners=PLAINTEXT://0.0.0.0:1 must name a host that clients can reach",
+        ),
+        (
+            &["advertised.listeners=PLAINTEXT://h:0"],
+            "--set: advertised.listeners=PLAINTEXT://h:0 must name a port that clients can reach",
+        ),
+        (
+            &["millstream.http.listen=9644"],
+            "--set: millstream.http.listen=9644 is not HOST:PORT with a port from 0 to 65535; 0.0.0.0 is every interface",
+        ),
+        (&["log.dirs=,"], "--set: log.dirs= must name a directory"),
+        (
+            &["group.max.session.timeout.ms=5"],
+            "--set: group.max.session.timeout.ms=5 is below group.min.session.timeout.ms=6000",
+        ),
+        (
+            &["group.min.session.timeout.ms=1800001"],
+            "by default: group.max.session.timeout.ms=1800000 is below group.min.session.timeout.ms=1800001",
+        ),
+        (
+            &["queued.max.request.bytes=5"],
+            "--set: queued.max.request.bytes=5 is below socket.request.max.bytes=104857600, so the longest request would never fit",
+        ),
+        (
+            &["process.roles=controller"],
+            "--set: process.roles=controller lacks broker; every Millstream node is a broker with its controller inside",
+        ),
+        (
+            &["millstream.cluster.id=a b"],
+            "--set: millstream.cluster.id=a b must be at most 64 of A-Z, a-z, 0-9, - and _",
+        ),
+    ];
+    for (settings, expected) in cases {
+        assert_eq!(refused(settings), *expected);
+    }
+}
+
+#[test]
+fn security_that_says_off_is_taken() {
+    let off = [
+        "security.inter.broker.protocol=PLAINTEXT",
+        "ssl.client.auth=none",
+        "authorizer.class.name=",
+    ];
+    assert_eq!(set(&off).unwrap().warnings, Vec::<String>::new());
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let load = |name: &str| {
+        let file = Some(directory.path().join(name));
+        Config::load(&Sources {
+            file,
+            ..Sources::default()
+        })
+        .unwrap_err()
+        .to_string()
+    };
+    assert!(load("none.toml").contains("none.toml: No such file"));
+    fs::write(
+        directory.path().join("long.toml"),
+        vec![b'#'; (1 << 20) + 1],
+    )
+    .unwrap();
+    assert!(load("long.toml").contains("longer than 1048576 bytes"));
+    fs::write(directory.path().join("binary.toml"), [0xff, 0xfe]).unwrap();
+    assert!(load("binary.toml").contains("binary.toml: "));
+}
+
+#[test]
+fn extreme_times_stay_in_range() {
+    let config = set(&[&format!("connections.max.idle.ms={}", i64::MAX)])
+        .unwrap()
+        .config;
+    assert_eq!(
+        config.connection_idle_max,
+        Duration::from_secs(10 * 365 * 24 * 3600)
+    );
+}

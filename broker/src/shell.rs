@@ -1,0 +1,226 @@
+//! The threads and tasks around the node: they call its steps and carry out what the steps ask for.
+//!
+//! ```text
+//!   connection tasks ─┐                       ┌─ flusher, one thread per log directory
+//!   flushers ─────────┼─► carry_out(effects) ─┼─ metadata, one thread: decide, append, fsync, apply
+//!   metadata, groups ─┘                       ├─ groups, one thread: load shards, run timers
+//!                                             └─ inboxes of parked requests
+//! ```
+//!
+//! Nothing on the network's runtime waits for a disk's sync: what waits is parked, and these threads
+//! bring the news.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use millstream_api::{Effect, Proposal};
+use millstream_model::Instant;
+use millstream_node::Node;
+
+use crate::net::Inboxes;
+
+/// How often what changed is noted for the next recovery.
+const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The node with everything that runs it.
+pub struct Shell {
+    /// The node.
+    pub node: Arc<Node>,
+    /// The mailboxes of the connections.
+    pub inboxes: Inboxes,
+    flushers: Vec<Work<()>>,
+    proposals: Work<VecDeque<Proposal>>,
+    groups: Work<GroupWork>,
+    checkpoints: Work<()>,
+}
+
+/// What the groups thread has to do.
+#[derive(Default)]
+struct GroupWork {
+    loads: BTreeSet<usize>,
+    timers: BTreeMap<usize, Instant>,
+}
+
+/// The threads of a shell, to be joined at its end.
+pub struct Threads(Vec<JoinHandle<()>>);
+
+impl Shell {
+    /// Wraps an opened node. Nothing runs until [`Shell::start`].
+    #[must_use]
+    pub fn new(node: Arc<Node>) -> Arc<Shell> {
+        let directories = node.directories();
+        Arc::new(Shell {
+            node,
+            inboxes: Inboxes::default(),
+            flushers: (0..directories).map(|_| Work::default()).collect(),
+            proposals: Work::default(),
+            groups: Work::default(),
+            checkpoints: Work::default(),
+        })
+    }
+
+    /// Starts the threads.
+    pub fn start(self: &Arc<Self>) -> std::io::Result<Threads> {
+        let mut threads = Vec::new();
+        for directory in 0..self.flushers.len() {
+            threads.push(self.spawn("flush", move |shell| shell.run_flusher(directory))?);
+        }
+        threads.push(self.spawn("metadata", |shell| shell.run_metadata())?);
+        threads.push(self.spawn("groups", |shell| shell.run_groups())?);
+        threads.push(self.spawn("checkpoint", |shell| shell.run_checkpoints())?);
+        Ok(Threads(threads))
+    }
+
+    fn spawn(
+        self: &Arc<Self>,
+        name: &str,
+        body: impl FnOnce(&Shell) + Send + 'static,
+    ) -> std::io::Result<JoinHandle<()>> {
+        let shell = Arc::clone(self);
+        thread::Builder::new().name(name.to_owned()).spawn(move || body(&shell))
+    }
+
+    /// Ends the threads once their work is done, and waits for them.
+    pub fn stop(&self, threads: Threads) {
+        for flusher in &self.flushers {
+            flusher.close();
+        }
+        self.proposals.close();
+        self.groups.close();
+        self.checkpoints.close();
+        for thread in threads.0 {
+            if thread.join().is_err() {
+                tracing::error!("a broker thread ended by a panic");
+            }
+        }
+    }
+
+    /// Carries out the effects of one step, in order.
+    pub fn carry_out(&self, effects: Vec<Effect>) {
+        let mut news = Vec::new();
+        for effect in effects {
+            match effect {
+                Effect::Flush(partition) => {
+                    let directory = partition.directory;
+                    self.node.queue_flush(partition);
+                    self.flushers[directory].give(|()| {});
+                }
+                Effect::Propose(proposal) => self.proposals.give(|all| all.push_back(proposal)),
+                Effect::Complete(completion) => news.push(completion),
+                Effect::GroupTimer { shard, at } => self.groups.give(|work| {
+                    work.timers.insert(shard, at);
+                }),
+                Effect::ReloadGroups { shard } => self.groups.give(|work| {
+                    work.loads.insert(shard);
+                }),
+            }
+        }
+        if !news.is_empty() {
+            self.inboxes.deliver(news);
+        }
+    }
+
+    fn run_flusher(&self, directory: usize) {
+        while self.flushers[directory].take(None).is_some() {
+            self.carry_out(self.node.flush(directory));
+        }
+    }
+
+    fn run_metadata(&self) {
+        while let Some(proposals) = self.proposals.take(None) {
+            for proposal in proposals {
+                self.carry_out(self.node.propose(proposal));
+            }
+        }
+    }
+
+    fn run_groups(&self) {
+        let mut timers: BTreeMap<usize, Instant> = BTreeMap::new();
+        loop {
+            let now = self.node.now();
+            let next = timers.values().min().map(|at| at.since(now));
+            let Some(work) = self.groups.take(next) else { return };
+            timers.extend(work.timers);
+            for shard in work.loads {
+                self.carry_out(self.node.load_groups(shard));
+            }
+            let now = self.node.now();
+            let due: Vec<usize> =
+                timers.iter().filter(|(_, at)| **at <= now).map(|(shard, _)| *shard).collect();
+            for shard in due {
+                timers.remove(&shard);
+                self.carry_out(self.node.group_timeout(shard));
+            }
+        }
+    }
+
+    fn run_checkpoints(&self) {
+        while self.checkpoints.take(Some(CHECKPOINT_INTERVAL)).is_some() {
+            if let Err(error) = self.node.checkpoint() {
+                tracing::warn!(%error, "recovery points could not be written");
+            }
+        }
+    }
+}
+
+/// Work handed to a thread: whatever has gathered is taken at once.
+struct Work<T> {
+    state: Mutex<WorkState<T>>,
+    changed: Condvar,
+}
+
+struct WorkState<T> {
+    gathered: T,
+    has_work: bool,
+    is_closed: bool,
+}
+
+impl<T: Default> Default for Work<T> {
+    fn default() -> Self {
+        let state = WorkState { gathered: T::default(), has_work: false, is_closed: false };
+        Work { state: Mutex::new(state), changed: Condvar::new() }
+    }
+}
+
+impl<T: Default> Work<T> {
+    fn give(&self, add: impl FnOnce(&mut T)) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        add(&mut state.gathered);
+        if !std::mem::replace(&mut state.has_work, true) {
+            self.changed.notify_one();
+        }
+    }
+
+    /// Waits for work, or for `timeout` to pass. `None` when closed and everything is taken.
+    fn take(&self, timeout: Option<Duration>) -> Option<T> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        while !state.has_work && !state.is_closed {
+            match timeout {
+                None => {
+                    let woken = self.changed.wait(state);
+                    state = woken.unwrap_or_else(PoisonError::into_inner);
+                }
+                Some(timeout) => {
+                    let woken = self.changed.wait_timeout(state, timeout);
+                    let (woken, outcome) = woken.unwrap_or_else(PoisonError::into_inner);
+                    state = woken;
+                    if outcome.timed_out() {
+                        break;
+                    }
+                }
+            }
+        }
+        if !state.has_work && state.is_closed {
+            return None;
+        }
+        state.has_work = false;
+        Some(std::mem::take(&mut state.gathered))
+    }
+
+    fn close(&self) {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).is_closed = true;
+        self.changed.notify_all();
+    }
+}

@@ -1,0 +1,159 @@
+//! The broker as a child process.
+
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::{Failure, Options};
+
+/// How the broker is started.
+#[derive(Clone, Debug)]
+pub enum ServeCommand {
+    /// `millstream serve`, from this file, with further arguments.
+    Millstream {
+        /// The binary.
+        binary: PathBuf,
+        /// Added to the command line.
+        arguments: Vec<String>,
+    },
+    /// Another program, called with the port and the data directory, that becomes the broker.
+    Other {
+        /// The program.
+        program: PathBuf,
+        /// What its output says when it serves.
+        ready: String,
+    },
+}
+
+/// A start takes no longer than this, whatever there is to recover.
+const READY_WITHIN: Duration = Duration::from_secs(60);
+
+/// A clean stop takes no longer than this.
+const STOPPED_WITHIN: Duration = Duration::from_secs(60);
+
+/// A running broker. Dropping it kills the process.
+pub(crate) struct Broker {
+    child: Child,
+    lines: Receiver<String>,
+    ready: String,
+    /// Whether its exit code means something to us.
+    is_ours: bool,
+}
+
+impl Broker {
+    /// Starts the process and returns at once.
+    pub(crate) fn spawn(options: &Options) -> Result<Broker, Failure> {
+        let (mut command, ready, is_ours) = command_of(options);
+        command.stdin(Stdio::null()).stdout(Stdio::piped());
+        let mut child = command
+            .spawn()
+            .map_err(|error| format!("cannot start {command:?}: {error}"))?;
+        let stdout = child.stdout.take().ok_or("the child has no output")?;
+        let (sender, lines) = mpsc::channel();
+        // Reads until the process ends, so that it never waits for us.
+        thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                let _ = sender.send(line);
+            }
+        });
+        Ok(Broker {
+            child,
+            lines,
+            ready,
+            is_ours,
+        })
+    }
+
+    /// Starts the process and waits until it serves.
+    pub(crate) fn start(options: &Options) -> Result<Broker, Failure> {
+        let mut broker = Broker::spawn(options)?;
+        let deadline = Instant::now() + READY_WITHIN;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match broker.lines.recv_timeout(left) {
+                Ok(line) if line.contains(&broker.ready) => return Ok(broker),
+                Ok(_) => {}
+                Err(RecvTimeoutError::Timeout) => {
+                    return Err(format!("the broker is not ready after {READY_WITHIN:?}"));
+                }
+                Err(RecvTimeoutError::Disconnected) => {
+                    let status = broker.child.wait();
+                    return Err(format!("the broker ended while it started: {status:?}"));
+                }
+            }
+        }
+    }
+
+    /// Kills the process at once (SIGKILL). *Errors*: it had ended by itself.
+    pub(crate) fn kill(&mut self) -> Result<(), Failure> {
+        if let Ok(Some(status)) = self.child.try_wait() {
+            return Err(format!("the broker ended by itself: {status}"));
+        }
+        self.child
+            .kill()
+            .and_then(|()| self.child.wait())
+            .map_err(|error| format!("cannot kill the broker: {error}"))?;
+        Ok(())
+    }
+
+    /// Asks the process to stop (SIGTERM) and waits. *Errors*: it does not stop, or not well.
+    pub(crate) fn stop_cleanly(mut self) -> Result<(), Failure> {
+        let asked = Command::new("kill")
+            .arg("-TERM")
+            .arg(self.child.id().to_string())
+            .status();
+        asked.map_err(|error| format!("cannot run kill: {error}"))?;
+        let status = self.wait(STOPPED_WITHIN)?;
+        match self.is_ours && status.code() != Some(0) {
+            true => Err(format!(
+                "the broker stopped with {status}, not with exit code 0"
+            )),
+            false => Ok(()),
+        }
+    }
+
+    fn wait(&mut self, limit: Duration) -> Result<ExitStatus, Failure> {
+        let deadline = Instant::now() + limit;
+        while Instant::now() < deadline {
+            match self.child.try_wait() {
+                Ok(Some(status)) => return Ok(status),
+                Ok(None) => thread::sleep(Duration::from_millis(10)),
+                Err(error) => return Err(format!("cannot wait for the broker: {error}")),
+            }
+        }
+        Err(format!("the broker has not stopped after {limit:?}"))
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn command_of(options: &Options) -> (Command, String, bool) {
+    match &options.command {
+        ServeCommand::Millstream { binary, arguments } => {
+            let mut command = Command::new(binary);
+            command
+                .arg("serve")
+                .arg("--data-dir")
+                .arg(&options.data_dir)
+                .arg("--listen")
+                .arg(format!("127.0.0.1:{}", options.port))
+                .arg("--http")
+                .arg(format!("127.0.0.1:{}", options.port + 1))
+                .args(arguments);
+            (command, "millstream ready".into(), true)
+        }
+        ServeCommand::Other { program, ready } => {
+            let mut command = Command::new(program);
+            command.arg(options.port.to_string()).arg(&options.data_dir);
+            (command, ready.clone(), false)
+        }
+    }
+}

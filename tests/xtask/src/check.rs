@@ -1,0 +1,181 @@
+//! `cargo xtask check`: everything that must hold before a change lands, in one command that edits nothing.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Instant;
+
+use crate::tally::{Report, Tally};
+use crate::tools::{cargo, find, first_missing, root, target};
+use crate::{arrows, conformance, hygiene, step};
+
+/// Seconds for each fuzz target.
+const FUZZ_SECONDS: &str = "20";
+/// Kills of the short crash test.
+const CRASH_KILLS: &str = "5";
+const CRASH_SEED: &str = "1";
+
+/// A name and what is done under it.
+type Step = (&'static str, fn() -> Tally);
+
+/// In the order in which they run: what fails soonest comes first.
+const STEPS: [Step; 10] = [
+    ("fmt", format),
+    ("arrows", arrows::check),
+    ("hygiene", hygiene::check),
+    ("clippy", clippy),
+    ("build", build),
+    ("test", test),
+    ("codec", codec),
+    ("fuzz", fuzz),
+    ("crash", crash),
+    ("conformance", conform),
+];
+
+/// Runs the steps of these names, or all; returns the sum.
+pub fn run(names: &[String]) -> Result<Tally, String> {
+    if let Some(unknown) = names
+        .iter()
+        .find(|name| !STEPS.iter().any(|(step, _)| step == name))
+    {
+        return Err(format!(
+            "no step {unknown}; there are {}",
+            STEPS.map(|(name, _)| name).join(", ")
+        ));
+    }
+    let mut sum = Tally::default();
+    let mut times = Vec::new();
+    for (name, work) in STEPS {
+        if !names.is_empty() && !names.iter().any(|wanted| wanted == name) {
+            continue;
+        }
+        println!("== {name}");
+        let began = Instant::now();
+        let tally = work();
+        sum += tally;
+        times.push(format!(
+            "{name:<12} {:>6.0} s  {tally}",
+            began.elapsed().as_secs_f64()
+        ));
+        println!("== {name}: {:.0} s", began.elapsed().as_secs_f64());
+    }
+    println!("\n{}", times.join("\n"));
+    println!(
+        "tests: {} passed, {} failed, {} skipped",
+        sum.passed, sum.failed, sum.skipped
+    );
+    Ok(sum)
+}
+
+/// Where the `ci` profile puts a program.
+pub fn built(name: &str) -> PathBuf {
+    let folder = target().join("ci");
+    let (program, example) = (folder.join(name), folder.join("examples").join(name));
+    if !program.exists() && example.exists() {
+        example
+    } else {
+        program
+    }
+}
+
+fn format() -> Tally {
+    // The names of the files are enough: `cargo xtask fix` shows the rest.
+    step::run_as_one(cargo().args(["fmt", "--all", "--", "--check", "-l"]))
+}
+
+fn clippy() -> Tally {
+    step::run_as_one(
+        cargo()
+            .args([
+                "clippy",
+                "--quiet",
+                "--locked",
+                "--workspace",
+                "--all-targets",
+                "--profile",
+                "ci",
+            ])
+            .args(["--", "-D", "warnings"]),
+    )
+}
+
+fn build() -> Tally {
+    step::run_as_one(cargo().args([
+        "build",
+        "--quiet",
+        "--locked",
+        "--workspace",
+        "--bins",
+        "--examples",
+        "--profile",
+        "ci",
+    ]))
+}
+
+fn test() -> Tally {
+    step::run(cargo().args([
+        "test",
+        "--quiet",
+        "--locked",
+        "--workspace",
+        "--no-fail-fast",
+        "--profile",
+        "ci",
+    ]))
+}
+
+fn codec() -> Tally {
+    match first_missing(&["java", "mvn"]) {
+        Some(program) => step::missing("codec", program),
+        None => step::run(script("tests/conformance/codec/run.sh").arg(built("codec-peer"))),
+    }
+}
+
+fn fuzz() -> Tally {
+    match first_missing(&["c++"]) {
+        Some(program) => step::missing("fuzz", program),
+        None => step::run(script("tests/fuzz/run.sh").arg(FUZZ_SECONDS)),
+    }
+}
+
+/// A script of the tree, with its caches below the target directory.
+pub fn script(path: &str) -> Command {
+    let mut command = Command::new("bash");
+    let name = path.trim_start_matches("tests/").replace(['/', '.'], "-");
+    command
+        .arg(root().join(path))
+        .current_dir(root())
+        .env("CARGO_TARGET_DIR", target().join(name));
+    command
+}
+
+fn crash() -> Tally {
+    crash_test(CRASH_KILLS, CRASH_SEED)
+}
+
+/// Kills the broker under load, then has Kafka read the files that it left.
+pub fn crash_test(kills: &str, seed: &str) -> Tally {
+    let data = target().join("crash-data");
+    if data.exists()
+        && let Err(e) = std::fs::remove_dir_all(&data)
+    {
+        println!("FAIL crash: {}: {e}", data.display());
+        return Tally::one(false);
+    }
+    let mut command = Command::new(built("crash"));
+    command.arg("--millstream").arg(built("millstream"));
+    command
+        .args(["--kills", kills, "--seed", seed, "--data-dir"])
+        .arg(&data);
+    let mut tally = step::run_as_one(command.current_dir(root()));
+    let mut report = Report::new("crash");
+    conformance::dump_logs(&data, &mut report);
+    tally += report.finish();
+    tally
+}
+
+fn conform() -> Tally {
+    if find("kill").is_none() {
+        return step::missing("conformance", "kill");
+    }
+    conformance::run(&conformance::Options::new(built("millstream")))
+}

@@ -1,0 +1,127 @@
+//! Kafka's own reader over every file that the broker left.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::console::java;
+use crate::process::{Process, collect, last_lines};
+use crate::tally::Report;
+
+const DUMP: &str = "org.apache.kafka.tools.DumpLogSegments";
+const DUMP_MAX: Duration = Duration::from_secs(300);
+/// What the reader says when something is wrong.
+const COMPLAINTS: [&str; 8] = [
+    "Mismatches in",
+    "Non-consecutive offsets",
+    "timestamp mismatch",
+    "out of order timestamp",
+    "invalid bytes",
+    "isvalid: false",
+    "Exception",
+    "ERROR",
+];
+
+/// Reads every partition folder below `data`; finding nothing to read is a failure.
+///
+/// `has_groups` says that consumers committed there.
+pub fn check(jars: &Path, data: &Path, has_groups: bool, report: &mut Report) {
+    let (offsets, others): (Vec<PathBuf>, Vec<PathBuf>) = match files(data) {
+        Ok(files) => files
+            .into_iter()
+            .partition(|file| file.to_string_lossy().contains("__consumer_offsets-")),
+        Err(reason) => {
+            report.check("DumpLogSegments", Err(reason));
+            return;
+        }
+    };
+    report.check(
+        "DumpLogSegments: logs, indexes and snapshots",
+        dump(jars, &others, &["--deep-iteration"]),
+    );
+    if has_groups {
+        report.check(
+            "DumpLogSegments: __consumer_offsets, decoded",
+            dump(jars, &offsets, &["--deep-iteration", "--offsets-decoder"]),
+        );
+    }
+}
+
+fn files(data: &Path) -> Result<Vec<PathBuf>, String> {
+    let mut found = Vec::new();
+    for folder in fs::read_dir(data)
+        .map_err(|e| format!("{}: {e}", data.display()))?
+        .flatten()
+    {
+        // Topic partitions only: the metadata log is each broker's own.
+        let name = folder.file_name().to_string_lossy().into_owned();
+        let is_partition = name
+            .rsplit_once('-')
+            .is_some_and(|(_, number)| number.parse::<u32>().is_ok());
+        if !is_partition || name.starts_with("__cluster_metadata") {
+            continue;
+        }
+        for file in fs::read_dir(folder.path())
+            .map_err(|e| e.to_string())?
+            .flatten()
+        {
+            let path = file.path();
+            let suffix = path
+                .extension()
+                .and_then(|end| end.to_str())
+                .unwrap_or_default()
+                .to_owned();
+            if ["log", "index", "timeindex", "snapshot", "txnindex"].contains(&suffix.as_str()) {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+fn dump(jars: &Path, files: &[PathBuf], options: &[&str]) -> Result<(), String> {
+    if !files
+        .iter()
+        .any(|file| file.extension().is_some_and(|end| end == "log"))
+    {
+        return Err("there are no log files to read".to_owned());
+    }
+    let list: Vec<String> = files
+        .iter()
+        .map(|file| file.display().to_string())
+        .collect();
+    let mut command = java(jars, DUMP);
+    command.args(options).args(["--files", &list.join(",")]);
+    let mut process = Process::start(&mut command, DUMP_MAX).map_err(|e| e.to_string())?;
+    let err = collect(process.take_stderr());
+    let out = BufReader::with_capacity(1 << 18, process.take_stdout().ok_or("no standard output")?);
+    let (mut read, mut records, mut complaint, mut about) = (0, 0u64, None, String::new());
+    for line in out.split(b'\n') {
+        let line = line.map_err(|e| e.to_string())?;
+        let line = String::from_utf8_lossy(&line);
+        if let Some(file) = line.strip_prefix("Dumping ") {
+            read += 1;
+            about = file.to_owned();
+        } else if line.starts_with("| offset: ") {
+            records += 1;
+            continue; // A record's own text may hold anything.
+        }
+        if complaint.is_none() && COMPLAINTS.iter().any(|words| line.contains(words)) {
+            complaint = Some(format!("{line} (while reading {about})"));
+        }
+    }
+    let status = process.wait(DUMP_MAX)?;
+    let err = err.join().unwrap_or_default();
+    match complaint {
+        Some(complaint) => Err(complaint),
+        None if !status.success() => Err(format!("{status}: {}", last_lines(&err, 3))),
+        None if read != files.len() => Err(format!("read {read} of {} files", files.len())),
+        None if records == 0 => Err("found no record".to_owned()),
+        None => {
+            println!("     DumpLogSegments read {read} files, {records} records");
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,406 @@
+//! Foreign clients against a running broker: the story is in `tests/conformance/README.md`.
+//!
+//! ```text
+//! start ── records in and out, codecs, groups (first life) ── stop
+//! start, no auto-creation ── groups (second life), what one client wrote another reads, errors ── stop ── Kafka's DumpLogSegments
+//! ```
+
+mod broker;
+mod client;
+mod console;
+mod driver;
+mod dump;
+mod frame;
+mod group;
+mod kcat;
+mod record;
+mod setup;
+mod verify;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use self::broker::Broker;
+use self::client::Client;
+use self::console::Console;
+use self::record::Plan;
+use self::setup::Absent;
+use self::verify::Verifier;
+use crate::tally::{Report, Tally};
+use crate::{check, tools};
+
+pub use self::broker::Kind;
+
+const PARTITIONS: i32 = 6;
+/// Records of the smaller passages, one for each codec.
+const CODEC_COUNT: u64 = 20_000;
+/// Whose records each client reads besides its own. kcat and the console write text, so they read each other.
+const READS_FROM: [(&str, &str); 6] = [
+    ("kcat", "console"),
+    ("console", "kcat"),
+    ("franz-go", "confluent-python"),
+    ("confluent-python", "kafkajs"),
+    ("kafkajs", "aiokafka"),
+    ("aiokafka", "franz-go"),
+];
+
+/// What to run.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Apache Kafka in place of our broker, to prove the tests.
+    pub against_kafka: bool,
+    /// Our broker's binary.
+    pub binary: PathBuf,
+    /// Which clients; empty: all.
+    pub clients: Vec<String>,
+    /// Records of the large passage.
+    pub count: u64,
+}
+
+impl Options {
+    /// All clients, at full size, against this broker.
+    pub fn new(binary: PathBuf) -> Options {
+        Options {
+            against_kafka: false,
+            binary,
+            clients: Vec::new(),
+            count: 1_000_000,
+        }
+    }
+
+    /// Reads the command line.
+    pub fn read(arguments: &[String]) -> Result<Options, String> {
+        let mut options = Options::new(check::built("millstream"));
+        for pair in arguments.chunks(2) {
+            match pair {
+                [name, value] if name == "--against" && value == "kafka" => {
+                    options.against_kafka = true
+                }
+                [name, value] if name == "--binary" => options.binary = value.into(),
+                [name, value] if name == "--clients" => {
+                    options.clients = value.split(',').map(str::to_owned).collect()
+                }
+                [name, value] if name == "--count" => {
+                    options.count = value
+                        .parse()
+                        .map_err(|_| format!("--count {value}: not a number"))?;
+                }
+                other => return Err(format!("not understood: {}", other.join(" "))),
+            }
+        }
+        Ok(options)
+    }
+}
+
+/// Has Kafka's own reader look at every file below `data`.
+pub fn dump_logs(data: &std::path::Path, report: &mut Report) {
+    match setup::jars(&tools::target().join("conformance")) {
+        Ok(jars) => dump::check(&jars, data, false, report),
+        Err(absent) => report_absent("DumpLogSegments", absent, report),
+    }
+}
+
+/// A passage of records whose reading is still to be judged: what was sent, and when.
+#[derive(Clone, Copy)]
+struct Written {
+    plan: Plan,
+    times: (i64, i64),
+}
+
+/// Runs everything and prints `conformance: N passed, …`.
+pub fn run(options: &Options) -> Tally {
+    let mut report = Report::new("conformance");
+    let cache = tools::target().join("conformance");
+    let clients = prepare(options, &cache, &mut report);
+    let jars = setup::jars(&cache);
+    let kind = match (options.against_kafka, &jars) {
+        (false, _) => Kind::Millstream {
+            binary: options.binary.clone(),
+        },
+        (true, Ok(jars)) => Kind::Kafka { jars: jars.clone() },
+        (true, Err(_)) => {
+            report.check(
+                "Apache Kafka to run against",
+                Err("its jars could not be had".to_owned()),
+            );
+            return report.finish();
+        }
+    };
+    if clients.is_empty() {
+        return report.finish();
+    }
+    match Broker::new(kind, &cache.join("run")) {
+        Ok(mut broker) => {
+            with_broker(options, &clients, &mut broker, &mut report);
+            if let Err(reason) = broker.stop() {
+                report.check("the broker stops cleanly", Err(reason));
+            }
+            match jars {
+                Ok(jars) => dump::check(&jars, &broker.data(), true, &mut report),
+                Err(absent) => report_absent("DumpLogSegments", absent, &mut report),
+            }
+        }
+        Err(reason) => {
+            report.check("a place for the broker", Err(reason));
+        }
+    }
+    report.finish()
+}
+
+fn prepare(
+    options: &Options,
+    cache: &std::path::Path,
+    report: &mut Report,
+) -> Vec<Box<dyn Client>> {
+    let mut clients = Vec::new();
+    for name in setup::NAMES {
+        if !options.clients.is_empty() && !options.clients.iter().any(|wanted| wanted == name) {
+            continue;
+        }
+        match setup::client(name, cache) {
+            Ok(client) => clients.push(client),
+            Err(absent) => report_absent(name, absent, report),
+        }
+    }
+    clients
+}
+
+fn with_broker(
+    options: &Options,
+    clients: &[Box<dyn Client>],
+    broker: &mut Broker,
+    report: &mut Report,
+) {
+    let partitions = PARTITIONS.to_string();
+    let first = [("num.partitions", partitions.as_str())];
+    let second = [
+        ("num.partitions", partitions.as_str()),
+        ("auto.create.topics.enable", "false"),
+    ];
+    if !start(broker, &first, "the broker starts", report) {
+        return;
+    }
+    let bootstrap = broker.address();
+    let mut written = BTreeMap::new();
+    let mut positions = BTreeMap::new();
+    for client in clients {
+        let client = client.as_ref();
+        timed(client.name(), "records in and out", || {
+            if let Some(passage) = carry(
+                client,
+                &bootstrap,
+                &topic(client),
+                options.count,
+                "none",
+                "records",
+                report,
+            ) {
+                written.insert(client.name(), passage);
+            }
+            for codec in client.codecs() {
+                let name = format!("{}-{codec}", topic(client));
+                carry(client, &bootstrap, &name, CODEC_COUNT, codec, codec, report);
+            }
+        });
+        timed(client.name(), "group", || {
+            let name = format!("{}-group", topic(client));
+            let mut named = Report::new(client.name());
+            if let Some(position) = group::before_restart(client, &bootstrap, &name, &mut named) {
+                positions.insert(client.name(), position);
+            }
+            report.add(named);
+        });
+    }
+    if let Some(Ok(jars)) = clients
+        .iter()
+        .any(|c| c.name() == "console")
+        .then(|| setup::jars(&tools::target().join("conformance")))
+    {
+        report.check(
+            "console: TopicCommand creates, lists and deletes",
+            console::check_topic_command(&Console { jars }, &bootstrap),
+        );
+    }
+    report.check("the broker stops cleanly", broker.stop());
+    if !start(broker, &second, "the broker starts again", report) {
+        return;
+    }
+    for client in clients {
+        let client = client.as_ref();
+        let mut named = Report::new(client.name());
+        if let Some(position) = positions.remove(client.name()) {
+            timed(client.name(), "group after a restart", || {
+                let name = format!("{}-group", topic(client));
+                group::after_restart(client, &bootstrap, &name, position, &mut named);
+            });
+        }
+        timed(client.name(), "reading what another wrote", || {
+            read_other(client, &bootstrap, &written, &mut named)
+        });
+        report.add(named);
+    }
+    // Last, for it adds records of its own.
+    for client in clients {
+        let client = client.as_ref();
+        let mut named = Report::new(client.name());
+        timed(client.name(), "errors", || {
+            check_errors(client, &bootstrap, &mut named)
+        });
+        report.add(named);
+    }
+}
+
+fn start(broker: &mut Broker, settings: &[(&str, &str)], what: &str, report: &mut Report) -> bool {
+    let started = broker.start(settings);
+    if let Ok(time) = &started {
+        println!("     ready in {} ms", time.as_millis());
+    }
+    report.check(what, started.map(|_| ()))
+}
+
+fn topic(client: &dyn Client) -> String {
+    format!("by-{}", client.name())
+}
+
+fn now() -> i64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |time| time.as_millis() as i64)
+}
+
+fn timed(client: &str, what: &str, work: impl FnOnce()) {
+    let began = Instant::now();
+    work();
+    println!(
+        "     {client}, {what}: {:.1} s",
+        began.elapsed().as_secs_f64()
+    );
+}
+
+/// Writes records to a topic of their own and reads them back.
+fn carry(
+    client: &dyn Client,
+    bootstrap: &str,
+    topic: &str,
+    count: u64,
+    codec: &str,
+    what: &str,
+    report: &mut Report,
+) -> Option<Written> {
+    let mut named = Report::new(client.name());
+    let began = now();
+    let plan = Plan {
+        shape: client.shape(),
+        count,
+        partitions: PARTITIONS,
+        base_time: began,
+    };
+    let clock = Instant::now();
+    let sent = client
+        .create(bootstrap, topic, PARTITIONS)
+        .and_then(|()| client.produce(bootstrap, topic, plan, codec));
+    let (sending, times) = (clock.elapsed(), (began, now()));
+    let passage = named
+        .check(&format!("{what}: all acknowledged"), sent)
+        .then_some(Written { plan, times });
+    if let Some(passage) = passage {
+        let reading = read(client, bootstrap, topic, passage, what, &mut named);
+        if count > CODEC_COUNT {
+            let rate = |time: Duration| count as f64 / time.as_secs_f64().max(0.001);
+            println!(
+                "     {}: {:.0} records/s in, {:.0} out",
+                client.name(),
+                rate(sending),
+                rate(reading)
+            );
+        }
+    }
+    report.add(named);
+    passage
+}
+
+fn read(
+    client: &dyn Client,
+    bootstrap: &str,
+    topic: &str,
+    passage: Written,
+    what: &str,
+    report: &mut Report,
+) -> Duration {
+    let clock = Instant::now();
+    let mut verifier = Verifier::new(passage.plan, passage.times);
+    let ended = client.consume(bootstrap, topic, passage.plan.count, &mut |record| {
+        verifier.accept(&record)
+    });
+    verifier.finish(report, what, ended);
+    clock.elapsed()
+}
+
+fn read_other(
+    client: &dyn Client,
+    bootstrap: &str,
+    written: &BTreeMap<&str, Written>,
+    report: &mut Report,
+) {
+    let other = READS_FROM
+        .iter()
+        .find(|(reader, _)| *reader == client.name());
+    if let Some((name, passage)) =
+        other.and_then(|(_, writer)| Some((writer, written.get(writer)?)))
+    {
+        read(
+            client,
+            bootstrap,
+            &format!("by-{name}"),
+            *passage,
+            &format!("what {name} wrote"),
+            report,
+        );
+    }
+}
+
+/// A part that is not there: skipped, or failed where nothing may be left out.
+fn report_absent(what: &str, absent: Absent, report: &mut Report) {
+    match absent {
+        Absent::Missing(program) if !tools::is_ci() => {
+            report.skip(what, &format!("{program} is not installed"))
+        }
+        Absent::Missing(program) => {
+            report.check(
+                what,
+                Err(format!(
+                    "{program} is not installed, and CI=true leaves nothing out"
+                )),
+            );
+        }
+        Absent::Broken(reason) => {
+            report.check(what, Err(reason));
+        }
+    }
+}
+
+/// Kafka's numbers: UNKNOWN_TOPIC_OR_PARTITION is 3, MESSAGE_TOO_LARGE is 10.
+const ERRORS: [(&str, &str); 4] = [
+    ("unknown-topic-produce", "3"),
+    ("too-large", "10"),
+    ("after-too-large", "0"),
+    ("unknown-topic-consume", "3"),
+];
+
+fn check_errors(client: &dyn Client, bootstrap: &str, report: &mut Report) {
+    let seen = client.errors(bootstrap, &topic(client));
+    for (name, expected) in ERRORS {
+        let outcome = match &seen {
+            Err(reason) => Err(reason.clone()),
+            Ok(seen) => match seen.get(name) {
+                Some(code) if code == expected => Ok(()),
+                other => Err(format!("{other:?}, expected error {expected}")),
+            },
+        };
+        report.check(
+            &format!("errors: {name} is answered with {expected}"),
+            outcome,
+        );
+    }
+}
