@@ -7,5 +7,7 @@ pub mod config;
 pub mod exit;
 pub mod http;
 pub mod logging;
+pub mod net;
 pub mod server;
+pub mod shell;
 pub mod signals;

@@ -4,13 +4,19 @@ use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use millstream_api::HostPort;
+use millstream_env::{RealClock, RealDisk, RealRandom};
+use millstream_metadata::ControllerSettings;
+use millstream_node::{Node, NodeConfig, OpenError};
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use crate::config::Config;
 use crate::http::{self, Health, Status};
+use crate::net::{Listener, NetLimits};
+use crate::shell::Shell;
 use crate::signals::stop_on_signal;
 
 /// Why a broker does not serve.
@@ -52,25 +58,112 @@ impl ServeError {
     }
 }
 
+/// How long connections may go on after the broker was told to stop.
+const DRAIN_MAX: Duration = Duration::from_secs(10);
+
 /// Runs a broker until a signal stops it.
 pub async fn run(config: Config) -> Result<(), ServeError> {
     let failed = |what| move |source| ServeError::Failed { what, source };
-    let mut stop = stop_on_signal().map_err(failed("cannot take over signals"))?;
-    let mut kafka = Vec::new();
-    for listener in &config.listeners {
-        kafka.push(bind(&listener.address, "listeners").await?);
-    }
+    let stop = stop_on_signal().map_err(failed("cannot take over signals"))?;
     let (http, http_address) = bind(&config.http_listen, "millstream.http.listen").await?;
     let health = Arc::new(Health::default());
     let (http_stop, http_stopped) = watch::channel(false);
     let http = tokio::spawn(http::serve(http, Arc::clone(&health), http_stopped));
+    let limits = NetLimits {
+        frame_bytes_max: config.request_bytes_max,
+        outgoing_bytes_max: 1 << 20,
+        idle_max: config.connection_idle_max,
+        connections_max: config.connections_max.min(Semaphore::MAX_PERMITS),
+    };
+    let mut listeners = Vec::new();
+    for listener in &config.listeners {
+        let bound = Listener::bind(
+            &listener.address,
+            listener.advertised.clone(),
+            limits.clone(),
+        );
+        let bound = bound.await.map_err(|source| ServeError::Bind {
+            address: listener.address.to_string(),
+            setting: "listeners",
+            source,
+        })?;
+        listeners.push(bound);
+    }
+    let kafka_address = listeners[0]
+        .local_address()
+        .map_err(failed("cannot read a bound address"))?;
+    let opened = tokio::task::spawn_blocking(move || open(config)).await;
+    let node = opened
+        .map_err(io::Error::other)
+        .map_err(failed("opening ended early"))??;
+    let shell = Shell::new(Arc::new(node));
+    let threads = shell.start().map_err(failed("cannot start threads"))?;
+    shell.carry_out(shell.node.group_shards_to_load());
+    let serving: Vec<_> = listeners
+        .into_iter()
+        .map(|listener| tokio::spawn(listener.run(Arc::clone(&shell), stop.clone())))
+        .collect();
     health.set(Status::Serving);
-    announce(kafka[0].1, http_address);
-    let _ = stop.wait_for(|stop| *stop).await;
+    announce(kafka_address, http_address);
+    let mut stopped = stop.clone();
+    let _ = stopped.wait_for(|stop| *stop).await;
     health.set(Status::Stopping);
+    let drain = async {
+        for task in serving {
+            let _ = task.await;
+        }
+    };
+    if tokio::time::timeout(DRAIN_MAX, drain).await.is_err() {
+        tracing::warn!("some connections did not end in time and are cut off");
+    }
+    let closed = tokio::task::spawn_blocking(move || {
+        shell.stop(threads);
+        shell.node.close()
+    });
+    let closed = closed
+        .await
+        .map_err(io::Error::other)
+        .and_then(|closed| closed);
     http_stop.send_replace(true);
     let _ = http.await;
-    Ok(())
+    closed.map_err(failed("closing the data directories failed"))
+}
+
+fn open(config: Config) -> Result<Node, ServeError> {
+    let mut controller = ControllerSettings {
+        num_partitions: config.num_partitions,
+        default_replication_factor: config.default_replication_factor,
+        file_configs: config.topic_defaults,
+        ..ControllerSettings::default()
+    };
+    controller.offsets_topic.partitions = config.offsets_topic.partitions;
+    controller.offsets_topic.replication_factor = config.offsets_topic.replication_factor;
+    for (name, value) in &mut controller.offsets_topic.configs {
+        if *name == "segment.bytes" {
+            *value = config.offsets_topic.segment_bytes.to_string();
+        }
+    }
+    let node = NodeConfig {
+        node_id: config.node_id,
+        cluster_id: config.cluster_id,
+        rack: config.rack,
+        log_directories: config.log_directories,
+        auto_create_topics: config.auto_create_topics,
+        controller,
+        fetch_bytes_max: config.fetch_bytes_max,
+        fetch_wait_max: config.fetch_wait_max,
+        groups: config.groups,
+        group_shards: config.offsets_topic.partitions as usize,
+        producer_expiration: config.producer_expiration,
+    };
+    let (clock, random) = (Arc::new(RealClock::default()), Arc::new(RealRandom));
+    Node::open(Arc::new(RealDisk), clock, random, node).map_err(|error| match error {
+        OpenError::Refused { path, reason } => ServeError::DirectoryRefused { path, reason },
+        failed @ OpenError::Failed { .. } => ServeError::Failed {
+            what: "cannot open the data directories",
+            source: io::Error::other(failed.to_string()),
+        },
+    })
 }
 
 async fn bind(

@@ -79,7 +79,9 @@ impl Shell {
         body: impl FnOnce(&Shell) + Send + 'static,
     ) -> std::io::Result<JoinHandle<()>> {
         let shell = Arc::clone(self);
-        thread::Builder::new().name(name.to_owned()).spawn(move || body(&shell))
+        thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(move || body(&shell))
     }
 
     /// Ends the threads once their work is done, and waits for them.
@@ -141,14 +143,19 @@ impl Shell {
         loop {
             let now = self.node.now();
             let next = timers.values().min().map(|at| at.since(now));
-            let Some(work) = self.groups.take(next) else { return };
+            let Some(work) = self.groups.take(next) else {
+                return;
+            };
             timers.extend(work.timers);
             for shard in work.loads {
                 self.carry_out(self.node.load_groups(shard));
             }
             let now = self.node.now();
-            let due: Vec<usize> =
-                timers.iter().filter(|(_, at)| **at <= now).map(|(shard, _)| *shard).collect();
+            let due: Vec<usize> = timers
+                .iter()
+                .filter(|(_, at)| **at <= now)
+                .map(|(shard, _)| *shard)
+                .collect();
             for shard in due {
                 timers.remove(&shard);
                 self.carry_out(self.node.group_timeout(shard));
@@ -179,8 +186,15 @@ struct WorkState<T> {
 
 impl<T: Default> Default for Work<T> {
     fn default() -> Self {
-        let state = WorkState { gathered: T::default(), has_work: false, is_closed: false };
-        Work { state: Mutex::new(state), changed: Condvar::new() }
+        let state = WorkState {
+            gathered: T::default(),
+            has_work: false,
+            is_closed: false,
+        };
+        Work {
+            state: Mutex::new(state),
+            changed: Condvar::new(),
+        }
     }
 }
 
@@ -220,7 +234,10 @@ impl<T: Default> Work<T> {
     }
 
     fn close(&self) {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).is_closed = true;
+        self.state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_closed = true;
         self.changed.notify_all();
     }
 }

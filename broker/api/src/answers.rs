@@ -83,7 +83,10 @@ pub struct AnswerLimits {
 
 impl Default for AnswerLimits {
     fn default() -> Self {
-        AnswerLimits { requests_max: 64, bytes_max: 1 << 20 }
+        AnswerLimits {
+            requests_max: 64,
+            bytes_max: 1 << 20,
+        }
     }
 }
 
@@ -107,7 +110,13 @@ impl AnswerQueue {
     /// The empty queue of a new connection.
     #[must_use]
     pub fn new(connection: u64, limits: AnswerLimits) -> AnswerQueue {
-        AnswerQueue { connection, limits, slots: VecDeque::new(), front_request: 0, ready_bytes: 0 }
+        AnswerQueue {
+            connection,
+            limits,
+            slots: VecDeque::new(),
+            front_request: 0,
+            ready_bytes: 0,
+        }
     }
 
     /// Whether another request may be read.
@@ -206,8 +215,13 @@ impl AnswerQueue {
         context: &mut Context<'_>,
     ) -> Result<(), CloseReason> {
         for index in 0..self.slots.len() {
-            let Slot::Parked(parked) = &self.slots[index] else { continue };
-            if parked.deadline().is_none_or(|deadline| deadline > context.now) {
+            let Slot::Parked(parked) = &self.slots[index] else {
+                continue;
+            };
+            if parked
+                .deadline()
+                .is_none_or(|deadline| deadline > context.now)
+            {
                 continue;
             }
             context.token = RequestToken {
@@ -230,7 +244,10 @@ impl AnswerQueue {
                 && let Parked::Fetch(fetch) = *parked
             {
                 let request = self.front_request + index as u64;
-                fetch.unpark(RequestToken { connection: self.connection, request });
+                fetch.unpark(RequestToken {
+                    connection: self.connection,
+                    request,
+                });
             }
         }
     }
@@ -240,8 +257,12 @@ impl AnswerQueue {
         index: usize,
         news: impl FnOnce(&mut Parked) -> Result<Option<Frame>, CloseReason>,
     ) -> Result<(), CloseReason> {
-        let Some(slot) = self.slots.get_mut(index) else { return Ok(()) };
-        let Slot::Parked(parked) = slot else { return Ok(()) };
+        let Some(slot) = self.slots.get_mut(index) else {
+            return Ok(());
+        };
+        let Slot::Parked(parked) = slot else {
+            return Ok(());
+        };
         if let Some(frame) = news(parked)? {
             self.ready_bytes += frame.len();
             *slot = Slot::Ready(frame);

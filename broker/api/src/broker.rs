@@ -87,12 +87,18 @@ impl Broker {
 
     /// A producer id nobody has, or `None` when the block is used up.
     pub fn take_producer_id(&self) -> Option<i64> {
-        self.producer_ids.lock().unwrap_or_else(PoisonError::into_inner).next()
+        self.producer_ids
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .next()
     }
 
     /// Takes a new block of producer ids from the metadata log.
     pub fn handle_producer_ids(&self, block: std::ops::Range<i64>) {
-        *self.producer_ids.lock().unwrap_or_else(PoisonError::into_inner) = block;
+        *self
+            .producer_ids
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = block;
     }
 
     /// Passes on what a step of a partition released: answers for produce requests, looks for long
@@ -104,8 +110,14 @@ impl Broker {
         effects: &mut Vec<Effect>,
     ) {
         for (waiter, result) in released.acks {
-            let event = CompletionEvent::Appended { slot: waiter.slot, result };
-            effects.push(Effect::Complete(Completion { token: waiter.token, event }));
+            let event = CompletionEvent::Appended {
+                slot: waiter.slot,
+                result,
+            };
+            effects.push(Effect::Complete(Completion {
+                token: waiter.token,
+                event,
+            }));
         }
         for token in released.fetches {
             let event = CompletionEvent::RecordsArrived;
@@ -142,6 +154,7 @@ impl Broker {
         if &*partition.name.topic != OFFSETS_TOPIC {
             return None;
         }
-        self.shards.get(usize::try_from(partition.name.partition).ok()?)
+        self.shards
+            .get(usize::try_from(partition.name.partition).ok()?)
     }
 }

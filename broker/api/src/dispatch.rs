@@ -1,6 +1,7 @@
 //! From a frame to the handler of its request.
 
 use bytes::Bytes;
+use millstream_protocol::ApiKey;
 use millstream_protocol::frame::decode_request_header;
 use millstream_protocol::messages::{
     ApiVersionsRequest, CreateTopicsRequest, DeleteTopicsRequest, FetchRequest,
@@ -9,7 +10,6 @@ use millstream_protocol::messages::{
     OffsetFetchRequest, ProduceRequest, SyncGroupRequest,
 };
 use millstream_protocol::wire::{Decoder, Message};
-use millstream_protocol::ApiKey;
 
 use crate::context::CloseReason;
 use crate::reply::Reply;
@@ -37,20 +37,36 @@ fn route(
     frame: &Bytes,
 ) -> Result<Handled, CloseReason> {
     let mut decoder = Decoder::new(frame);
-    let malformed = |cause| CloseReason::Malformed { request: "unknown", cause };
+    let malformed = |cause| CloseReason::Malformed {
+        request: "unknown",
+        cause,
+    };
     let header = decode_request_header(&mut decoder).map_err(malformed)?;
     let (code, version) = (header.request_api_key, header.request_api_version);
-    let unknown = CloseReason::NotAdvertised { api_key: code, version };
+    let unknown = CloseReason::NotAdvertised {
+        api_key: code,
+        version,
+    };
     let api_key = ApiKey::from_i16(code).ok_or(unknown)?;
-    let reply = Reply { api_key, version, correlation_id: header.correlation_id };
+    let reply = Reply {
+        api_key,
+        version,
+        correlation_id: header.correlation_id,
+    };
     if !is_answered(api_key, version) {
         if api_key == ApiKey::ApiVersions {
             return Ok(handlers::api_versions::refuse_version(reply));
         }
-        return Err(CloseReason::NotAdvertised { api_key: code, version });
+        return Err(CloseReason::NotAdvertised {
+            api_key: code,
+            version,
+        });
     }
     let client_id = header.client_id.unwrap_or_default();
-    let request = Request { reply, client_id: &client_id };
+    let request = Request {
+        reply,
+        client_id: &client_id,
+    };
     let decoder = &mut decoder;
     Ok(match api_key {
         ApiKey::Produce => {
@@ -113,11 +129,18 @@ fn route(
             let body: InitProducerIdRequest<'_> = body(decoder, reply)?;
             handlers::init_producer_id::handle(broker, context, &request, &body)
         }
-        _ => return Err(CloseReason::NotAdvertised { api_key: code, version }),
+        _ => {
+            return Err(CloseReason::NotAdvertised {
+                api_key: code,
+                version,
+            });
+        }
     })
 }
 
 fn body<'a, M: Message<'a>>(decoder: &mut Decoder<'a>, reply: Reply) -> Result<M, CloseReason> {
-    M::decode(decoder, reply.version)
-        .map_err(|cause| CloseReason::Malformed { request: reply.api_key.name(), cause })
+    M::decode(decoder, reply.version).map_err(|cause| CloseReason::Malformed {
+        request: reply.api_key.name(),
+        cause,
+    })
 }

@@ -18,7 +18,13 @@ use crate::view::validation_rules;
 use crate::{Broker, Completion, CompletionEvent, Effect};
 
 /// Names no request: the shard parks its answers itself.
-const NOBODY: Waiter = Waiter { token: RequestToken { connection: u64::MAX, request: 0 }, slot: 0 };
+const NOBODY: Waiter = Waiter {
+    token: RequestToken {
+        connection: u64::MAX,
+        request: 0,
+    },
+    slot: 0,
+};
 
 /// One partition of `__consumer_offsets` as a coordinator.
 pub struct GroupShard {
@@ -45,7 +51,10 @@ pub(crate) struct StepTime {
 
 impl GroupShard {
     pub(crate) fn new(index: usize) -> GroupShard {
-        GroupShard { index, state: Mutex::new(None) }
+        GroupShard {
+            index,
+            state: Mutex::new(None),
+        }
     }
 
     /// Takes a loaded shard into service.
@@ -57,7 +66,13 @@ impl GroupShard {
         effects: &mut Vec<Effect>,
     ) {
         let parked = ParkedQueue::default();
-        let mut active = Active { shard, partition, parked, high_watermark, armed: None };
+        let mut active = Active {
+            shard,
+            partition,
+            parked,
+            high_watermark,
+            armed: None,
+        };
         active.arm(self.index, effects);
         *self.lock() = Some(active);
     }
@@ -126,11 +141,7 @@ impl GroupShard {
     }
 
     /// Sends what waited for records up to `high_watermark`.
-    pub(crate) fn handle_high_watermark(
-        &self,
-        high_watermark: Offset,
-        effects: &mut Vec<Effect>,
-    ) {
+    pub(crate) fn handle_high_watermark(&self, high_watermark: Offset, effects: &mut Vec<Effect>) {
         if let Some(active) = self.lock().as_mut() {
             active.high_watermark = active.high_watermark.max(high_watermark);
             effects.extend(active.parked.release(active.high_watermark).map(complete));
@@ -167,12 +178,14 @@ impl GroupShard {
 
     fn lock(&self) -> MutexGuard<'_, Option<Active>> {
         // A panic inside a step leaves state that was never committed: the log is the truth.
-        self.state.lock().unwrap_or_else(|poisoned: PoisonError<_>| {
-            self.state.clear_poison();
-            let mut state = poisoned.into_inner();
-            *state = None;
-            state
-        })
+        self.state
+            .lock()
+            .unwrap_or_else(|poisoned: PoisonError<_>| {
+                self.state.clear_poison();
+                let mut state = poisoned.into_inner();
+                *state = None;
+                state
+            })
     }
 }
 
@@ -230,7 +243,7 @@ impl Active {
         };
         let mut builder = BatchBuilder::new(Codec::None);
         for record in &outcome.records {
-            builder.push(wall.0, Some(&record.key), record.value.as_deref(), &[]);
+            builder.push(wall.0, Some(&record.key), record.value.as_deref(), []);
         }
         let batch: Bytes = builder.build(0, 0);
         let view = broker.view();
@@ -239,8 +252,10 @@ impl Active {
         let rules = validation_rules(&topic.config, wall);
         let validated = validate(&batch, &rules).map_err(|refusal| failed(&refusal))?;
         let append = {
-            let mut locked =
-                self.partition.lock().map_err(|_| failed(&"the partition is offline"))?;
+            let mut locked = self
+                .partition
+                .lock()
+                .map_err(|_| failed(&"the partition is offline"))?;
             locked.handle_append(batch, &validated, Acks::Leader, NOBODY, wall)
         };
         let append = append.map_err(|error| failed(&error))?;
@@ -249,7 +264,9 @@ impl Active {
         }
         for (index, record) in outcome.records.iter().enumerate() {
             let offset = append.appended.base_offset.plus(index as i64);
-            self.shard.replay(offset, record).expect("a record of our own replays");
+            self.shard
+                .replay(offset, record)
+                .expect("a record of our own replays");
         }
         Ok((append.appended.last_offset.next(), append.released))
     }
@@ -257,7 +274,9 @@ impl Active {
     /// Asks for the timers to be run, if that is sooner than asked before. A timer that moved later is
     /// found out when it fires: heartbeats ask for nothing.
     fn arm(&mut self, index: usize, effects: &mut Vec<Effect>) {
-        let Some(at) = self.shard.next_timeout() else { return };
+        let Some(at) = self.shard.next_timeout() else {
+            return;
+        };
         if self.armed.is_none_or(|armed| at < armed) {
             self.armed = Some(at);
             effects.push(Effect::GroupTimer { shard: index, at });
@@ -271,22 +290,30 @@ impl Active {
 }
 
 fn complete(answer: ParkedAnswer) -> Effect {
-    let event = CompletionEvent::Group { answer: answer.body, refused: None };
-    Effect::Complete(Completion { token: answer.token, event })
+    let event = CompletionEvent::Group {
+        answer: answer.body,
+        refused: None,
+    };
+    Effect::Complete(Completion {
+        token: answer.token,
+        event,
+    })
 }
 
 fn refuse(answer: ParkedAnswer) -> Effect {
     let refused = Some(ErrorCode::NotCoordinator);
-    let event = CompletionEvent::Group { answer: answer.body, refused };
-    Effect::Complete(Completion { token: answer.token, event })
+    let event = CompletionEvent::Group {
+        answer: answer.body,
+        refused,
+    };
+    Effect::Complete(Completion {
+        token: answer.token,
+        event,
+    })
 }
 
 /// The answer as it is sent: refused where the coordinator was lost.
-pub(crate) fn settle(
-    answer: GroupAnswer,
-    refused: Option<ErrorCode>,
-    version: i16,
-) -> GroupAnswer {
+pub(crate) fn settle(answer: GroupAnswer, refused: Option<ErrorCode>, version: i16) -> GroupAnswer {
     match refused {
         None => answer,
         Some(code) => answer.into_refusal(version, code),

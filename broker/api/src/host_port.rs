@@ -20,7 +20,10 @@ pub struct InvalidHostPort(pub String);
 
 impl From<SocketAddr> for HostPort {
     fn from(address: SocketAddr) -> HostPort {
-        HostPort { host: address.ip().to_canonical().to_string(), port: address.port() }
+        HostPort {
+            host: address.ip().to_canonical().to_string(),
+            port: address.port(),
+        }
     }
 }
 
@@ -31,8 +34,14 @@ impl FromStr for HostPort {
         let invalid = || InvalidHostPort(text.to_owned());
         let (host, port) = text.rsplit_once(':').ok_or_else(invalid)?;
         let port = port.parse().map_err(|_| invalid())?;
-        let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
-        Ok(HostPort { host: host.to_owned(), port })
+        let host = host
+            .strip_prefix('[')
+            .and_then(|h| h.strip_suffix(']'))
+            .unwrap_or(host);
+        Ok(HostPort {
+            host: host.to_owned(),
+            port,
+        })
     }
 }
 

@@ -1,8 +1,8 @@
 //! How an answer is addressed: what of the request must be remembered until then.
 
+use millstream_protocol::ApiKey;
 use millstream_protocol::frame::{self, Frame};
 use millstream_protocol::wire::Message;
-use millstream_protocol::ApiKey;
 
 use crate::Handled;
 use crate::context::CloseReason;
@@ -21,8 +21,12 @@ pub struct Reply {
 impl Reply {
     /// Encodes the answer.
     pub fn frame<'m>(&self, answer: &impl Message<'m>) -> Result<Frame, CloseReason> {
-        frame::encode_response(self.correlation_id, self.api_key, self.version, answer)
-            .map_err(|cause| CloseReason::Unencodable { request: self.api_key.name(), cause })
+        frame::encode_response(self.correlation_id, self.api_key, self.version, answer).map_err(
+            |cause| CloseReason::Unencodable {
+                request: self.api_key.name(),
+                cause,
+            },
+        )
     }
 
     /// Encodes an answer that is ready.

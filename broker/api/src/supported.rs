@@ -15,7 +15,11 @@ pub struct SupportedApi {
 }
 
 const fn api(api_key: ApiKey, min_version: i16, max_version: i16) -> SupportedApi {
-    SupportedApi { api_key, min_version, max_version }
+    SupportedApi {
+        api_key,
+        min_version,
+        max_version,
+    }
 }
 
 /// Old librdkafka looks for Produce from version 0, so it is advertised from there although 0 – 2
@@ -46,7 +50,9 @@ pub fn supported_apis() -> &'static [SupportedApi] {
 
 /// Whether a request of this key and version can be answered.
 pub(crate) fn is_answered(api_key: ApiKey, version: i16) -> bool {
-    let Some(api) = SUPPORTED.iter().find(|api| api.api_key == api_key) else { return false };
+    let Some(api) = SUPPORTED.iter().find(|api| api.api_key == api_key) else {
+        return false;
+    };
     let decodable = api_key.versions();
     (api.min_version..=api.max_version).contains(&version) && decodable.contains(&version)
 }

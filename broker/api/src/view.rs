@@ -42,7 +42,11 @@ impl View {
     /// A view without topics.
     #[must_use]
     pub fn new(image: Arc<Image>) -> View {
-        View { image, by_name: HashMap::new(), by_id: HashMap::new() }
+        View {
+            image,
+            by_name: HashMap::new(),
+            by_id: HashMap::new(),
+        }
     }
 
     /// The topic of this name.
@@ -81,7 +85,11 @@ impl View {
             by_name.insert(topic.name.clone(), topic.clone());
             by_id.insert(topic.id, topic);
         }
-        View { image, by_name, by_id }
+        View {
+            image,
+            by_name,
+            by_id,
+        }
     }
 }
 

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use millstream_model::{Offset, TopicId};
+use millstream_log::Noted;
+use millstream_model::TopicId;
 use millstream_replica::HostedPartition;
 
 /// One log directory.
@@ -13,14 +14,17 @@ pub struct LogDirectory {
     /// Where it is.
     pub path: PathBuf,
     /// What the last run noted of its partitions.
-    noted: BTreeMap<(TopicId, i32), Offset>,
+    noted: Option<BTreeMap<(TopicId, i32), Noted>>,
     /// Partitions with unflushed bytes, each once.
     dirty: Mutex<Vec<Arc<HostedPartition>>>,
     has_failed: AtomicBool,
 }
 
 impl LogDirectory {
-    pub(crate) fn new(path: PathBuf, noted: BTreeMap<(TopicId, i32), Offset>) -> LogDirectory {
+    pub(crate) fn new(
+        path: PathBuf,
+        noted: Option<BTreeMap<(TopicId, i32), Noted>>,
+    ) -> LogDirectory {
         LogDirectory {
             path,
             noted,
@@ -34,14 +38,20 @@ impl LogDirectory {
         partition_path(&self.path, topic, partition)
     }
 
-    /// Everything below this offset was durable when the last run noted it; zero when unknown.
-    pub(crate) fn recovery_point(&self, topic: TopicId, partition: i32) -> Offset {
-        self.noted.get(&(topic, partition)).copied().unwrap_or(Offset::ZERO)
+    /// What the last run noted of a partition.
+    pub(crate) fn noted(&self, topic: TopicId, partition: i32) -> Noted {
+        match &self.noted {
+            None => Noted::UNKNOWN,
+            Some(noted) => noted.get(&(topic, partition)).copied().unwrap_or_default(),
+        }
     }
 
     /// Adds a partition to the next flush round.
     pub(crate) fn queue(&self, partition: Arc<HostedPartition>) {
-        self.dirty.lock().unwrap_or_else(PoisonError::into_inner).push(partition);
+        self.dirty
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(partition);
     }
 
     /// Takes the partitions of the next flush round.

@@ -7,7 +7,8 @@ use std::time::Duration;
 use millstream_api::Broker;
 use millstream_coordinator::GroupConfig;
 use millstream_env::{Clock, Disk, Random};
-use millstream_metadata::TopicDefaults;
+use millstream_log::{CacheBudget, Checkpoint, CheckpointEntry};
+use millstream_metadata::ControllerSettings;
 use millstream_model::{Instant, NodeId, WallTime};
 
 use crate::LogDirectory;
@@ -26,10 +27,8 @@ pub struct NodeConfig {
     pub log_directories: Vec<PathBuf>,
     /// Whether asking for an unknown topic creates it (`auto.create.topics.enable`).
     pub auto_create_topics: bool,
-    /// Whether topics may be deleted (`delete.topic.enable`).
-    pub delete_topics: bool,
-    /// What topics get where nothing else is asked for.
-    pub topic_defaults: TopicDefaults,
+    /// What topics get where nothing else is asked for, and their bounds.
+    pub controller: ControllerSettings,
     /// Upper bound of a fetch answer's records (`fetch.max.bytes`).
     pub fetch_bytes_max: usize,
     /// Upper bound of a fetch's wait.
@@ -52,6 +51,7 @@ pub struct Node {
     pub(crate) random: Arc<dyn Random>,
     pub(crate) directories: Vec<LogDirectory>,
     pub(crate) metadata: Mutex<MetadataOwner>,
+    pub(crate) cache_budget: CacheBudget,
     /// Held as long as the node lives.
     pub(crate) _locks: Vec<Box<dyn Send + Sync>>,
 }
@@ -73,5 +73,55 @@ impl Node {
     #[must_use]
     pub fn directories(&self) -> usize {
         self.directories.len()
+    }
+
+    /// Notes for the next recovery how far every log is durable.
+    pub fn checkpoint(&self) -> std::io::Result<()> {
+        self.write_checkpoints(false)
+    }
+
+    /// Makes everything durable and leaves a clean checkpoint. The last step of a node.
+    pub fn close(&self) -> std::io::Result<()> {
+        let view = self.broker.view();
+        for topic in view.topics() {
+            for partition in &topic.partitions {
+                if let Ok(mut locked) = partition.lock() {
+                    locked.log_mut().prepare_close()?;
+                }
+                self.queue_flush(Arc::clone(partition));
+            }
+        }
+        for directory in 0..self.directories.len() {
+            self.flush(directory);
+        }
+        self.write_checkpoints(true)
+    }
+
+    fn write_checkpoints(&self, is_clean: bool) -> std::io::Result<()> {
+        let view = self.broker.view();
+        for (index, directory) in self.directories.iter().enumerate() {
+            let mut entries = Vec::new();
+            for topic in view.topics() {
+                for hosted in topic
+                    .partitions
+                    .iter()
+                    .filter(|hosted| hosted.directory == index)
+                {
+                    let Ok(mut locked) = hosted.lock() else {
+                        continue;
+                    };
+                    let noted = locked.log_mut().checkpoint();
+                    entries.push(CheckpointEntry {
+                        topic_id: topic.id,
+                        partition: hosted.name.partition,
+                        recovery_point: noted.recovery_point,
+                        log_start_offset: noted.log_start_offset,
+                    });
+                }
+            }
+            let is_clean = is_clean && !directory.has_failed();
+            Checkpoint { is_clean, entries }.write(&*self.disk, &directory.path)?;
+        }
+        Ok(())
     }
 }

@@ -210,10 +210,15 @@ impl Connection {
         for completion in self.inbox.take() {
             self.complete(completion)?;
         }
-        if self.answers.next_timeout().is_some_and(|at| at <= self.shell.node.now()) {
+        if self
+            .answers
+            .next_timeout()
+            .is_some_and(|at| at <= self.shell.node.now())
+        {
             let mut effects = Vec::new();
             let timed_out = self.with_context(&mut effects, |this, context| {
-                this.answers.handle_timeout(&this.shell.node.broker, context)
+                this.answers
+                    .handle_timeout(&this.shell.node.broker, context)
             });
             self.carry_out(effects)?;
             timed_out.map_err(Ended::Refused)?;
@@ -224,7 +229,8 @@ impl Connection {
     fn complete(&mut self, completion: millstream_api::Completion) -> Result<(), Ended> {
         let mut effects = Vec::new();
         let completed = self.with_context(&mut effects, |this, context| {
-            this.answers.handle_completion(&this.shell.node.broker, context, completion)
+            this.answers
+                .handle_completion(&this.shell.node.broker, context, completion)
         });
         self.carry_out(effects)?;
         completed.map_err(Ended::Refused)
@@ -235,9 +241,9 @@ impl Connection {
         if effects.is_empty() {
             return Ok(());
         }
-        let (own, others): (Vec<Effect>, Vec<Effect>) = effects.into_iter().partition(|effect| {
-            matches!(effect, Effect::Complete(news) if news.token.connection == self.id)
-        });
+        let (own, others): (Vec<Effect>, Vec<Effect>) = effects.into_iter().partition(
+            |effect| matches!(effect, Effect::Complete(news) if news.token.connection == self.id),
+        );
         self.shell.carry_out(others);
         for effect in own {
             if let Effect::Complete(completion) = effect {
@@ -250,7 +256,9 @@ impl Connection {
     fn write(&mut self) -> Result<(), Ended> {
         let was_empty = self.outgoing.is_empty();
         while self.outgoing.len() < self.limits.outgoing_bytes_max {
-            let Some(frame) = self.answers.pop_ready() else { break };
+            let Some(frame) = self.answers.pop_ready() else {
+                break;
+            };
             self.outgoing.push(frame);
         }
         if self.outgoing.is_empty() {
@@ -280,7 +288,10 @@ impl Connection {
         if let Some(began) = self.frame_began.filter(|_| self.reader.is_inside_frame()) {
             let length = self.reader.announced().unwrap_or(0);
             let extra = Duration::from_secs(length as u64 >> 20);
-            consider(began.after(FRAME_DEADLINE + extra), Some(Ended::FrameTimeout(length)));
+            consider(
+                began.after(FRAME_DEADLINE + extra),
+                Some(Ended::FrameTimeout(length)),
+            );
         }
         if !self.outgoing.is_empty() {
             let ended = Ended::NotReading(self.outgoing.len());
@@ -302,7 +313,10 @@ impl Connection {
             client: &self.client,
             effects,
         };
-        let mut parts = ConnectionParts { shell: &self.shell, answers: &mut self.answers };
+        let mut parts = ConnectionParts {
+            shell: &self.shell,
+            answers: &mut self.answers,
+        };
         step(&mut parts, &mut context)
     }
 }

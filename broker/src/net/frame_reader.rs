@@ -52,14 +52,20 @@ impl FrameReader {
     /// A reader that refuses frames longer than `frame_bytes_max`.
     #[must_use]
     pub fn new(frame_bytes_max: usize) -> FrameReader {
-        FrameReader { buffer: BytesMut::new(), frame_bytes_max, last_frame: 0 }
+        FrameReader {
+            buffer: BytesMut::new(),
+            frame_bytes_max,
+            last_frame: 0,
+        }
     }
 
     /// The buffer to read into, with space.
     pub fn space(&mut self) -> &mut BytesMut {
         let arrived = self.buffer.len();
         let wanted = match self.announced() {
-            Some(length) => length.saturating_add(PREFIX).min(ALLOWANCE.max(arrived * 4)),
+            Some(length) => length
+                .saturating_add(PREFIX)
+                .min(ALLOWANCE.max(arrived * 4)),
             None => self.last_frame.min(ALLOWANCE).max(BUFFER_MIN),
         };
         if self.buffer.capacity() < wanted.max(arrived + 1) {
@@ -78,7 +84,10 @@ impl FrameReader {
         let announced = i32::from_be_bytes(*prefix);
         let length = usize::try_from(announced).map_err(|_| FrameError::Negative(announced))?;
         if length > self.frame_bytes_max {
-            return Err(FrameError::TooLong { length, max: self.frame_bytes_max });
+            return Err(FrameError::TooLong {
+                length,
+                max: self.frame_bytes_max,
+            });
         }
         if self.buffer.len() < PREFIX + length {
             return Ok(None);
@@ -157,7 +166,10 @@ mod tests {
         feed(&mut reader, &framed(&[7; 8]));
         assert_eq!(reader.next().unwrap().unwrap().len(), 8);
         feed(&mut reader, &framed(&[7; 9]));
-        assert_eq!(reader.next(), Err(FrameError::TooLong { length: 9, max: 8 }));
+        assert_eq!(
+            reader.next(),
+            Err(FrameError::TooLong { length: 9, max: 8 })
+        );
         let mut reader = FrameReader::new(8);
         feed(&mut reader, &[0xff; 4]);
         assert_eq!(reader.next(), Err(FrameError::Negative(-1)));

@@ -25,7 +25,10 @@ impl Inbox {
     }
 
     fn deliver(&self, completion: Completion) {
-        self.news.lock().unwrap_or_else(PoisonError::into_inner).push(completion);
+        self.news
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(completion);
         self.arrived.notify_one();
     }
 }
@@ -40,20 +43,29 @@ impl Inboxes {
     /// Opens the mailbox of a new connection.
     pub fn open(&self, connection: u64) -> Arc<Inbox> {
         let inbox = Arc::new(Inbox::default());
-        let mut inboxes = self.by_connection.write().unwrap_or_else(PoisonError::into_inner);
+        let mut inboxes = self
+            .by_connection
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
         inboxes.insert(connection, Arc::clone(&inbox));
         inbox
     }
 
     /// Closes the mailbox of a connection that ended.
     pub fn close(&self, connection: u64) {
-        let mut inboxes = self.by_connection.write().unwrap_or_else(PoisonError::into_inner);
+        let mut inboxes = self
+            .by_connection
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
         inboxes.remove(&connection);
     }
 
     /// Delivers news; what is for a connection that ended is dropped.
     pub fn deliver(&self, completions: impl IntoIterator<Item = Completion>) {
-        let inboxes = self.by_connection.read().unwrap_or_else(PoisonError::into_inner);
+        let inboxes = self
+            .by_connection
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
         for completion in completions {
             if let Some(inbox) = inboxes.get(&completion.token.connection) {
                 inbox.deliver(completion);

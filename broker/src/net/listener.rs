@@ -48,7 +48,11 @@ impl Listener {
         limits: NetLimits,
     ) -> io::Result<Listener> {
         let listener = TcpListener::bind((address.host.as_str(), address.port)).await?;
-        Ok(Listener { listener, advertised, limits })
+        Ok(Listener {
+            listener,
+            advertised,
+            limits,
+        })
     }
 
     /// The address it is bound to.
@@ -105,8 +109,18 @@ impl Listener {
             Some(configured) => configured.clone(),
             None => stream.local_addr()?.into(),
         };
-        let client = Client { host: format!("/{}", peer.ip().to_canonical()), advertised };
+        let client = Client {
+            host: format!("/{}", peer.ip().to_canonical()),
+            advertised,
+        };
         let id = NEXT_CONNECTION.fetch_add(1, Ordering::Relaxed);
-        Ok(Connection::new(id, stream, peer, client, Arc::clone(shell), self.limits.clone()))
+        Ok(Connection::new(
+            id,
+            stream,
+            peer,
+            client,
+            Arc::clone(shell),
+            self.limits.clone(),
+        ))
     }
 }

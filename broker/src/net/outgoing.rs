@@ -21,7 +21,8 @@ impl Outgoing {
     /// Queues an answer.
     pub fn push(&mut self, frame: Frame) {
         self.bytes += frame.len();
-        self.parts.extend(frame.parts.into_iter().filter(|part| !part.is_empty()));
+        self.parts
+            .extend(frame.parts.into_iter().filter(|part| !part.is_empty()));
     }
 
     /// Bytes not written yet.
@@ -63,7 +64,9 @@ impl Outgoing {
     fn consume(&mut self, mut written: usize) {
         self.bytes -= written;
         while written > 0 {
-            let Some(part) = self.parts.front_mut() else { return };
+            let Some(part) = self.parts.front_mut() else {
+                return;
+            };
             if part.len() > written {
                 part.advance(written);
                 return;

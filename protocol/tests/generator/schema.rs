@@ -84,11 +84,9 @@ fn field(json: &Value, common: &Value) -> Field {
     let kind = json["type"].as_str().unwrap_or_default();
     let element = kind.strip_prefix("[]");
     let name = element.unwrap_or(kind);
-    let shared = common.as_array().into_iter().flatten();
-    let shared = shared
-        .filter(|item| item["name"] == name)
-        .map(|item| &item["fields"]);
-    let inner = shared.last().unwrap_or(&json["fields"]);
+    let mut shared = common.as_array().into_iter().flatten();
+    let shared = shared.find(|item| item["name"] == name);
+    let inner = shared.map_or(&json["fields"], |item| &item["fields"]);
     Field {
         kind: name.to_owned(),
         is_array: element.is_some(),

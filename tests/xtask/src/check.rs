@@ -124,7 +124,7 @@ fn test() -> Tally {
 }
 
 fn codec() -> Tally {
-    match first_missing(&["java", "mvn"]) {
+    match first_missing(&["java", "javac", "mvn"]) {
         Some(program) => step::missing("codec", program),
         None => step::run(script("tests/conformance/codec/run.sh").arg(built("codec-peer"))),
     }

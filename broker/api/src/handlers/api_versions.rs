@@ -5,8 +5,8 @@
 //! client can fall back. Versions 3 and above carry the client's software name, checked here.
 //! No features are advertised yet (KIP-584).
 
-use millstream_protocol::messages::api_versions_response::{ApiVersion, ApiVersionsResponse};
 use millstream_protocol::messages::ApiVersionsRequest;
+use millstream_protocol::messages::api_versions_response::{ApiVersion, ApiVersionsResponse};
 use millstream_protocol::{ApiKey, ErrorCode};
 
 use crate::dispatch::Request;
@@ -32,8 +32,14 @@ pub(crate) fn handle(request: &Request<'_>, body: &ApiVersionsRequest<'_>) -> Ha
 
 /// Answers a version nobody knows, in the layout everybody knows.
 pub(crate) fn refuse_version(reply: Reply) -> Handled {
-    let own = supported_apis().iter().filter(|api| api.api_key == ApiKey::ApiVersions);
-    Reply { version: 0, ..reply }.answered(&ApiVersionsResponse {
+    let own = supported_apis()
+        .iter()
+        .filter(|api| api.api_key == ApiKey::ApiVersions);
+    Reply {
+        version: 0,
+        ..reply
+    }
+    .answered(&ApiVersionsResponse {
         error_code: ErrorCode::UnsupportedVersion.code(),
         api_keys: own.map(entry).collect(),
         ..ApiVersionsResponse::default()
@@ -61,7 +67,12 @@ mod tests {
 
     #[test]
     fn software_names() {
-        for legal in ["a", "apache-kafka-java", "4.4.0", "confluent-kafka-python-2.1"] {
+        for legal in [
+            "a",
+            "apache-kafka-java",
+            "4.4.0",
+            "confluent-kafka-python-2.1",
+        ] {
             assert!(is_software_name(legal), "{legal}");
         }
         for illegal in ["", "-a", "a.", "a b", "a\n"] {

@@ -41,7 +41,10 @@ fn wanted(topic: &CreatableTopic<'_>) -> NewTopic {
         .iter()
         .map(|assignment| (assignment.partition_index, assignment.broker_ids.clone()));
     let configs = topic.configs.iter().map(|config| {
-        (config.name.to_string(), config.value.as_ref().map(|value| value.to_string()))
+        (
+            config.name.to_string(),
+            config.value.as_ref().map(|value| value.to_string()),
+        )
     });
     NewTopic {
         name: topic.name.to_string(),
@@ -61,7 +64,10 @@ fn answer(created: Result<Vec<TopicCreation>, ErrorCode>) -> CreateTopicsRespons
             ..CreatableTopicResult::default()
         }],
     };
-    CreateTopicsResponse { topics, ..CreateTopicsResponse::default() }
+    CreateTopicsResponse {
+        topics,
+        ..CreateTopicsResponse::default()
+    }
 }
 
 fn topic_answer(topic: TopicCreation) -> CreatableTopicResult<'static> {
@@ -78,13 +84,16 @@ fn topic_answer(topic: TopicCreation) -> CreatableTopicResult<'static> {
 }
 
 fn created_answer(name: String, created: CreatedTopic) -> CreatableTopicResult<'static> {
-    let configs = created.configs.into_iter().map(|config| CreatableTopicConfigs {
-        name: Cow::Borrowed(config.def.name),
-        value: Some(Cow::Owned(config.value)),
-        read_only: false,
-        config_source: config.source.code(),
-        is_sensitive: false,
-    });
+    let configs = created
+        .configs
+        .into_iter()
+        .map(|config| CreatableTopicConfigs {
+            name: Cow::Borrowed(config.def.name),
+            value: Some(Cow::Owned(config.value)),
+            read_only: false,
+            config_source: config.source.code(),
+            is_sensitive: false,
+        });
     CreatableTopicResult {
         name: Cow::Owned(name),
         topic_id: created.id.0,
@@ -108,7 +117,9 @@ impl ParkedProposal {
         reply: Reply,
         proposal: impl FnOnce(millstream_model::RequestToken) -> Proposal,
     ) -> Handled {
-        context.effects.push(Effect::Propose(proposal(context.token)));
+        context
+            .effects
+            .push(Effect::Propose(proposal(context.token)));
         Handled::Parked(Box::new(Parked::Proposal(ParkedProposal { reply })))
     }
 
@@ -121,9 +132,7 @@ impl ParkedProposal {
             ProposalAnswer::TopicsDeleted(deleted) => {
                 self.reply.frame(&delete_topics::answer(deleted))
             }
-            ProposalAnswer::ProducerId(Ok(id)) => {
-                self.reply.frame(&init_producer_id::granted(id))
-            }
+            ProposalAnswer::ProducerId(Ok(id)) => self.reply.frame(&init_producer_id::granted(id)),
             ProposalAnswer::ProducerId(Err(code)) => {
                 self.reply.frame(&init_producer_id::refused(code))
             }

@@ -49,7 +49,10 @@ pub(crate) fn answer(
             ..DeletableTopicResult::default()
         }],
     };
-    DeleteTopicsResponse { responses, ..DeleteTopicsResponse::default() }
+    DeleteTopicsResponse {
+        responses,
+        ..DeleteTopicsResponse::default()
+    }
 }
 
 fn topic_answer(topic: TopicDeletion) -> DeletableTopicResult<'static> {

@@ -45,8 +45,10 @@ pub(crate) fn handle(
     body: FetchRequest<'_>,
 ) -> Handled {
     if let Some(code) = check_session(&body) {
-        let refusal =
-            FetchResponse { error_code: code.code(), ..FetchResponse::default() };
+        let refusal = FetchResponse {
+            error_code: code.code(),
+            ..FetchResponse::default()
+        };
         return request.reply.answered(&refusal);
     }
     let view = broker.view();
@@ -108,13 +110,16 @@ impl ParkedFetch {
         body: FetchRequest<'_>,
     ) -> ParkedFetch {
         let wait = Duration::from_millis(body.max_wait_ms.max(0) as u64);
-        let bytes_max =
-            usize::try_from(body.max_bytes).unwrap_or(0).min(broker.config.fetch_bytes_max);
+        let bytes_max = usize::try_from(body.max_bytes)
+            .unwrap_or(0)
+            .min(broker.config.fetch_bytes_max);
         let is_replica = body.replica_id >= 0 || body.replica_state.replica_id >= 0;
         let topics = body.topics.into_iter();
         ParkedFetch {
             reply,
-            topics: topics.map(|topic| resolve(view, reply, is_replica, topic)).collect(),
+            topics: topics
+                .map(|topic| resolve(view, reply, is_replica, topic))
+                .collect(),
             deadline: now.after(wait.min(broker.config.fetch_wait_max)),
             bytes_min: usize::try_from(body.min_bytes).unwrap_or(0).min(bytes_max),
             bytes_max,
@@ -186,7 +191,9 @@ impl ParkedFetch {
         let partitions = self.topics.iter().flat_map(|topic| &topic.partitions);
         let mut is_parked = true;
         for partition in partitions {
-            let Ok(hosted) = &partition.target else { continue };
+            let Ok(hosted) = &partition.target else {
+                continue;
+            };
             is_parked &= match hosted.lock() {
                 Ok(mut locked) => locked.park_fetch(token, partition.seen),
                 Err(_) => false,
@@ -215,8 +222,11 @@ impl ParkedFetch {
             });
         }
         debug_assert!(look.bytes_found <= broker.config.fetch_bytes_max || look.bytes_left == 0);
-        let response =
-            FetchResponse { session_id: SESSION_NONE, responses, ..FetchResponse::default() };
+        let response = FetchResponse {
+            session_id: SESSION_NONE,
+            responses,
+            ..FetchResponse::default()
+        };
         (response, look)
     }
 }
@@ -224,12 +234,21 @@ impl ParkedFetch {
 fn resolve(view: &View, reply: Reply, is_replica: bool, topic: FetchTopic<'_>) -> WantedTopic {
     let uses_ids = reply.version >= 13;
     let id = TopicId(topic.topic_id);
-    let hosted = if uses_ids { view.topic_by_id(id) } else { view.topic(&topic.topic) };
-    let unknown =
-        if uses_ids { ErrorCode::UnknownTopicId } else { ErrorCode::UnknownTopicOrPartition };
+    let hosted = if uses_ids {
+        view.topic_by_id(id)
+    } else {
+        view.topic(&topic.topic)
+    };
+    let unknown = if uses_ids {
+        ErrorCode::UnknownTopicId
+    } else {
+        ErrorCode::UnknownTopicOrPartition
+    };
     let target = |index: i32| {
         let hosted = hosted.ok_or(unknown)?;
-        let partition = hosted.partition(index).ok_or(ErrorCode::UnknownTopicOrPartition)?;
+        let partition = hosted
+            .partition(index)
+            .ok_or(ErrorCode::UnknownTopicOrPartition)?;
         if is_replica {
             return Err(ErrorCode::NotLeaderOrFollower);
         }
@@ -241,14 +260,18 @@ fn resolve(view: &View, reply: Reply, is_replica: bool, topic: FetchTopic<'_>) -
         seen: Offset::NONE,
     });
     WantedTopic {
-        name: if uses_ids { String::new() } else { topic.topic.into_owned() },
+        name: if uses_ids {
+            String::new()
+        } else {
+            topic.topic.into_owned()
+        },
         id,
         partitions: partitions.collect(),
     }
 }
 
 impl WantedPartition {
-    fn read(&mut self, look: &mut Look, is_read_committed: bool) -> PartitionData<'static> {
+    fn read(&mut self, look: &mut Look, is_read_committed: bool) -> PartitionData {
         let hosted = match &self.target {
             Ok(hosted) => hosted,
             Err(code) => return refused(self.wanted.partition, *code),
@@ -277,7 +300,7 @@ impl WantedPartition {
 }
 
 /// Kafka's form of a partition that cannot be read: marks −1, no records.
-fn refused(partition_index: i32, code: ErrorCode) -> PartitionData<'static> {
+fn refused(partition_index: i32, code: ErrorCode) -> PartitionData {
     PartitionData {
         partition_index,
         error_code: code.code(),
@@ -292,7 +315,7 @@ fn read_partition(
     partition: &Partition,
     wanted: &FetchPartition,
     look: &mut Look,
-) -> Result<PartitionData<'static>, ErrorCode> {
+) -> Result<PartitionData, ErrorCode> {
     check_leader_epoch(partition, wanted.current_leader_epoch)?;
     let log = partition.log();
     let mut data = PartitionData {
@@ -308,14 +331,18 @@ fn read_partition(
         return Ok(data);
     }
     let offset = Offset(wanted.fetch_offset);
-    let max_bytes = usize::try_from(wanted.partition_max_bytes).unwrap_or(0).min(look.bytes_left);
+    let max_bytes = usize::try_from(wanted.partition_max_bytes)
+        .unwrap_or(0)
+        .min(look.bytes_left);
     let is_first = look.bytes_found == 0;
-    let read = partition.read(offset, max_bytes, is_first).map_err(|error| {
-        if !matches!(error, ReadError::OutOfRange { .. }) {
-            tracing::error!(%error, "fetch could not read the log");
-        }
-        error.code()
-    })?;
+    let read = partition
+        .read(offset, max_bytes, is_first)
+        .map_err(|error| {
+            if !matches!(error, ReadError::OutOfRange { .. }) {
+                tracing::error!(%error, "fetch could not read the log");
+            }
+            error.code()
+        })?;
     let records = Records::from(read.parts);
     look.bytes_found += records.len();
     look.bytes_left = look.bytes_left.saturating_sub(records.len());
@@ -350,5 +377,8 @@ fn find_divergence(
         return Err(ErrorCode::OffsetOutOfRange);
     };
     let diverges = epoch < asked || end.0 < wanted.fetch_offset;
-    Ok(diverges.then_some(EpochEndOffset { epoch: epoch.0, end_offset: end.0 }))
+    Ok(diverges.then_some(EpochEndOffset {
+        epoch: epoch.0,
+        end_offset: end.0,
+    }))
 }

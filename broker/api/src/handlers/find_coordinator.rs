@@ -53,7 +53,11 @@ pub(crate) fn handle(
             ..FindCoordinatorResponse::default()
         });
     }
-    let message = if code == ErrorCode::None { "NONE" } else { message };
+    let message = if code == ErrorCode::None {
+        "NONE"
+    } else {
+        message
+    };
     request.reply.answered(&FindCoordinatorResponse {
         error_code: code.code(),
         error_message: Some(Cow::Borrowed(message)),
@@ -72,7 +76,8 @@ fn find(
     match key_type {
         KEY_GROUP => {}
         KEY_TRANSACTION => {
-            let message = "transactions are not available yet: use a producer without transactional.id";
+            let message =
+                "transactions are not available yet: use a producer without transactional.id";
             return Err((ErrorCode::InvalidRequest, message));
         }
         KEY_SHARE => {
@@ -83,7 +88,9 @@ fn find(
     }
     if broker.view().topic(OFFSETS_TOPIC).is_none() {
         let names = vec![OFFSETS_TOPIC.to_owned()];
-        context.effects.push(Effect::Propose(Proposal::AutoCreate { names }));
+        context
+            .effects
+            .push(Effect::Propose(Proposal::AutoCreate { names }));
         return Err((ErrorCode::CoordinatorNotAvailable, ""));
     }
     Ok(())

@@ -78,7 +78,10 @@ pub(crate) fn step(
     decide: impl FnOnce(&mut Shard, &RequestContext<'_>) -> Outcome,
 ) -> Handled {
     decide_in_shard(broker, context, request, group_id, decide);
-    let parked = ParkedGroup { reply: request.reply, fetches: Vec::new() };
+    let parked = ParkedGroup {
+        reply: request.reply,
+        fetches: Vec::new(),
+    };
     Handled::Parked(Box::new(Parked::Group(parked)))
 }
 
@@ -98,7 +101,10 @@ pub(crate) fn decide_in_shard(
         client_host: &context.client.host,
         api_version: request.reply.version,
     };
-    let time = StepTime { now: context.now, wall: context.wall };
+    let time = StepTime {
+        now: context.now,
+        wall: context.wall,
+    };
     shards[index as usize].step(broker, time, context.effects, |shard| decide(shard, &asker));
 }
 
@@ -123,7 +129,10 @@ impl ParkedGroup {
             GroupAnswer::Commit(answer) => self.reply.frame(&answer),
             GroupAnswer::OffsetFetch(answer) => return self.handle_fetched(answer),
             // Not advertised yet, so nobody waits for them.
-            GroupAnswer::Delete(_) | GroupAnswer::Describe(_) | GroupAnswer::List(_) => {
+            GroupAnswer::Delete(_)
+            | GroupAnswer::Describe(_)
+            | GroupAnswer::List(_)
+            | GroupAnswer::OffsetDelete(_) => {
                 return Ok(None);
             }
         };
@@ -144,8 +153,14 @@ impl ParkedGroup {
         if self.fetches.iter().any(|(_, answered)| answered.is_none()) {
             return Ok(None);
         }
-        let groups = self.fetches.drain(..).filter_map(|(_, answered)| answered).collect();
-        self.reply.frame(&join_offset_fetch(self.reply.version, groups)).map(Some)
+        let groups = self
+            .fetches
+            .drain(..)
+            .filter_map(|(_, answered)| answered)
+            .collect();
+        self.reply
+            .frame(&join_offset_fetch(self.reply.version, groups))
+            .map(Some)
     }
 }
 

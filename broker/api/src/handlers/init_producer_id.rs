@@ -35,7 +35,11 @@ pub(crate) fn handle(
 
 /// The answer with a fresh id.
 pub(crate) fn granted(producer_id: i64) -> InitProducerIdResponse {
-    InitProducerIdResponse { producer_id, producer_epoch: 0, ..InitProducerIdResponse::default() }
+    InitProducerIdResponse {
+        producer_id,
+        producer_epoch: 0,
+        ..InitProducerIdResponse::default()
+    }
 }
 
 /// The answer without one.

@@ -48,7 +48,9 @@ pub(crate) fn handle(
             } else {
                 look_up(hosted.map(AsRef::as_ref), wanted, version)
             };
-            found.unwrap_or_else(|code| refused(code)).into_answer(index)
+            found
+                .unwrap_or_else(|code| refused(code))
+                .into_answer(index)
         };
         ListOffsetsTopicResponse {
             name: Cow::Borrowed(topic.name.as_ref()),
@@ -83,8 +85,12 @@ struct Found {
     leader_epoch: i32,
 }
 
-const NOTHING: Found =
-    Found { code: ErrorCode::None, timestamp: -1, offset: -1, leader_epoch: -1 };
+const NOTHING: Found = Found {
+    code: ErrorCode::None,
+    timestamp: -1,
+    offset: -1,
+    leader_epoch: -1,
+};
 
 fn refused(code: ErrorCode) -> Found {
     Found { code, ..NOTHING }
@@ -131,7 +137,9 @@ fn look_up(
         EARLIEST_PENDING_UPLOAD if version >= 11 => Ok(NOTHING),
         timestamp if timestamp >= 0 => {
             let upper = locked.high_watermark();
-            let found = locked.log().offset_for_timestamp(WallTime(timestamp), upper);
+            let found = locked
+                .log()
+                .offset_for_timestamp(WallTime(timestamp), upper);
             timestamped(&locked, found)
         }
         _ => Err(ErrorCode::UnsupportedVersion),
@@ -140,8 +148,15 @@ fn look_up(
 
 fn earliest(partition: &Partition) -> Found {
     let start = partition.log().log_start_offset();
-    let epoch = partition.log().epoch_for_offset(start).unwrap_or(partition.leader_epoch());
-    Found { offset: start.0, leader_epoch: epoch.0, ..NOTHING }
+    let epoch = partition
+        .log()
+        .epoch_for_offset(start)
+        .unwrap_or(partition.leader_epoch());
+    Found {
+        offset: start.0,
+        leader_epoch: epoch.0,
+        ..NOTHING
+    }
 }
 
 fn timestamped(
@@ -152,7 +167,17 @@ fn timestamped(
         tracing::error!(%error, "offset look-up could not read the log");
         error.code()
     })?;
-    let Some((offset, timestamp)) = found else { return Ok(NOTHING) };
-    let epoch = partition.log().epoch_for_offset(offset).unwrap_or(partition.leader_epoch());
-    Ok(Found { offset: offset.0, timestamp: timestamp.0, leader_epoch: epoch.0, ..NOTHING })
+    let Some((offset, timestamp)) = found else {
+        return Ok(NOTHING);
+    };
+    let epoch = partition
+        .log()
+        .epoch_for_offset(offset)
+        .unwrap_or(partition.leader_epoch());
+    Ok(Found {
+        offset: offset.0,
+        timestamp: timestamp.0,
+        leader_epoch: epoch.0,
+        ..NOTHING
+    })
 }

@@ -57,7 +57,10 @@ pub(crate) fn handle(
     }
     let wanted = body.topics.as_deref().unwrap_or_default();
     let by_id = wanted.iter().any(|topic| topic.topic_id != [0; 16]);
-    if version < 12 && wanted.iter().any(|topic| topic.topic_id != [0; 16] || topic.name.is_none())
+    if version < 12
+        && wanted
+            .iter()
+            .any(|topic| topic.topic_id != [0; 16] || topic.name.is_none())
     {
         return refuse(request, wanted.len());
     }
@@ -90,13 +93,19 @@ pub(crate) fn handle(
                 if may_create {
                     create.insert(name.to_owned());
                 }
-                answer.error(ErrorCode::UnknownTopicOrPartition, Some(name), TopicId::ZERO)
+                answer.error(
+                    ErrorCode::UnknownTopicOrPartition,
+                    Some(name),
+                    TopicId::ZERO,
+                )
             }
         });
     }
     if !create.is_empty() {
         let names = create.into_iter().collect();
-        context.effects.push(Effect::Propose(Proposal::AutoCreate { names }));
+        context
+            .effects
+            .push(Effect::Propose(Proposal::AutoCreate { names }));
     }
     let advertised = &context.client.advertised;
     let is_cluster_asked = body.include_cluster_authorized_operations;
@@ -145,7 +154,10 @@ impl<'a> TopicAnswer<'a> {
     where
         'a: 't,
     {
-        let partitions = self.image.topic_by_id(topic.id).map(|topic| &topic.partitions);
+        let partitions = self
+            .image
+            .topic_by_id(topic.id)
+            .map(|topic| &topic.partitions);
         let partitions = partitions.into_iter().flatten().enumerate();
         MetadataResponseTopic {
             name: Some(Cow::Borrowed(&topic.name)),

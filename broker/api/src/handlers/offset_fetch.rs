@@ -27,7 +27,13 @@ pub(crate) fn handle(
             shard.handle_offset_fetch(asker, group, &**view)
         });
     }
-    let fetches = groups.into_iter().map(|group| (group.group_id.into_owned(), None)).collect();
-    let parked = ParkedGroup { reply: request.reply, fetches };
+    let fetches = groups
+        .into_iter()
+        .map(|group| (group.group_id.into_owned(), None))
+        .collect();
+    let parked = ParkedGroup {
+        reply: request.reply,
+        fetches,
+    };
     Handled::Parked(Box::new(Parked::Group(parked)))
 }

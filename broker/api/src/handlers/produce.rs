@@ -77,7 +77,11 @@ type Named = (String, [u8; 16], i32);
 /// The partitions a request names more than once. Nearly always it names few, each once.
 fn partitions_named_twice(body: &ProduceRequest<'_>) -> BTreeSet<Named> {
     let mut twice = BTreeSet::new();
-    let count: usize = body.topic_data.iter().map(|topic| topic.partition_data.len()).sum();
+    let count: usize = body
+        .topic_data
+        .iter()
+        .map(|topic| topic.partition_data.len())
+        .sum();
     if count < 2 {
         return twice;
     }
@@ -167,7 +171,11 @@ impl ProduceStep<'_> {
             });
         }
         TopicProduceResponse {
-            name: if uses_ids { Cow::Borrowed("") } else { Cow::Owned(topic.name.into_owned()) },
+            name: if uses_ids {
+                Cow::Borrowed("")
+            } else {
+                Cow::Owned(topic.name.into_owned())
+            },
             topic_id: topic.topic_id,
             partition_responses: answers,
         }
@@ -187,8 +195,13 @@ impl ProduceStep<'_> {
         let partition = topic
             .partition(data.index)
             .ok_or(Refusal::code(ErrorCode::UnknownTopicOrPartition))?;
-        let batch = data.records.ok_or(Refusal::code(ErrorCode::InvalidRecord))?.to_bytes();
-        let acks = self.acks.ok_or(Refusal::code(ErrorCode::InvalidRequiredAcks))?;
+        let batch = data
+            .records
+            .ok_or(Refusal::code(ErrorCode::InvalidRecord))?
+            .to_bytes();
+        let acks = self
+            .acks
+            .ok_or(Refusal::code(ErrorCode::InvalidRequiredAcks))?;
         if topic.is_internal && !self.is_admin {
             return Err(Refusal::code(ErrorCode::InvalidTopicException));
         }
@@ -201,13 +214,19 @@ impl ProduceStep<'_> {
                 ErrorCode::TransactionalIdAuthorizationFailed
             }));
         }
-        if validated.header.codec().is_ok_and(|codec| codec == Codec::Zstd)
+        if validated
+            .header
+            .codec()
+            .is_ok_and(|codec| codec == Codec::Zstd)
             && self.reply.version < 7
         {
             return Err(Refusal::code(ErrorCode::UnsupportedCompressionType));
         }
         let batch: Bytes = batch.slice(..validated.header.size_in_bytes());
-        let waiter = Waiter { token: context.token, slot: self.waiting.len() as u32 };
+        let waiter = Waiter {
+            token: context.token,
+            slot: self.waiting.len() as u32,
+        };
         let outcome = {
             let mut locked = lock(partition)?;
             locked.handle_append(batch, &validated, acks, waiter, context.wall)
@@ -217,9 +236,12 @@ impl ProduceStep<'_> {
             self.waiting.push(place);
         }
         if append.needs_flush && partition.mark_awaits_flush() {
-            context.effects.push(crate::Effect::Flush(Arc::clone(partition)));
+            context
+                .effects
+                .push(crate::Effect::Flush(Arc::clone(partition)));
         }
-        self.broker.handle_released(partition, append.released, context.effects);
+        self.broker
+            .handle_released(partition, append.released, context.effects);
         Ok(PartitionProduceResponse {
             index: data.index,
             base_offset: append.appended.base_offset.0,
@@ -236,8 +258,9 @@ fn lock(
     if partition.is_deleted() {
         return Err(Refusal::code(ErrorCode::UnknownTopicOrPartition));
     }
-    let locked =
-        partition.lock().map_err(|_| Refusal::code(ErrorCode::KafkaStorageError))?;
+    let locked = partition
+        .lock()
+        .map_err(|_| Refusal::code(ErrorCode::KafkaStorageError))?;
     if locked.is_offline() {
         return Err(Refusal::code(ErrorCode::KafkaStorageError));
     }
@@ -245,8 +268,13 @@ fn lock(
 }
 
 fn first_error(response: &ProduceResponse<'_>) -> Option<ErrorCode> {
-    let partitions = response.responses.iter().flat_map(|topic| &topic.partition_responses);
-    let failed = partitions.map(|partition| partition.error_code).find(|code| *code != 0)?;
+    let partitions = response
+        .responses
+        .iter()
+        .flat_map(|topic| &topic.partition_responses);
+    let failed = partitions
+        .map(|partition| partition.error_code)
+        .find(|code| *code != 0)?;
     Some(ErrorCode::from_code(failed).unwrap_or(ErrorCode::UnknownServerError))
 }
 
@@ -259,7 +287,11 @@ struct Refusal {
 
 impl Refusal {
     fn code(code: ErrorCode) -> Refusal {
-        Refusal { code, message: None, record_errors: Vec::new() }
+        Refusal {
+            code,
+            message: None,
+            record_errors: Vec::new(),
+        }
     }
 
     fn batch(refusal: BatchRefusal) -> Refusal {
@@ -271,16 +303,21 @@ impl Refusal {
     }
 
     fn append(error: AppendError) -> Refusal {
-        Refusal { code: error.code(), message: Some(error.to_string()), record_errors: Vec::new() }
+        Refusal {
+            code: error.code(),
+            message: Some(error.to_string()),
+            record_errors: Vec::new(),
+        }
     }
 
     fn into_answer(self, index: i32) -> PartitionProduceResponse<'static> {
-        let record_errors = self.record_errors.into_iter().map(|(batch_index, message)| {
-            BatchIndexAndErrorMessage {
+        let record_errors = self
+            .record_errors
+            .into_iter()
+            .map(|(batch_index, message)| BatchIndexAndErrorMessage {
                 batch_index,
                 batch_index_error_message: Some(Cow::Owned(message)),
-            }
-        });
+            });
         PartitionProduceResponse {
             index,
             error_code: self.code.code(),

@@ -1,0 +1,84 @@
+//! Group shards: loading them from their partition, and their timers.
+
+use millstream_api::{Effect, OFFSETS_TOPIC};
+use millstream_coordinator::Shard;
+use millstream_protocol::records::{batches, records_of};
+
+use crate::Node;
+
+/// Bytes read at a time while loading.
+const LOAD_BYTES: usize = 1 << 20;
+
+impl Node {
+    /// Loads a shard of the group coordinator from its partition.
+    pub fn load_groups(&self, shard: usize) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        if let Err(reason) = self.try_load_groups(shard, &mut effects) {
+            tracing::error!(shard, reason, "groups could not be loaded");
+        }
+        effects
+    }
+
+    fn try_load_groups(&self, index: usize, effects: &mut Vec<Effect>) -> Result<(), String> {
+        let view = self.broker.view();
+        let topic = view.topic(OFFSETS_TOPIC).ok_or("the topic is gone")?;
+        let partition = topic
+            .partition(index as i32)
+            .ok_or("the partition is gone")?;
+        let shards = self.broker.group_shards();
+        let Some(place) = shards.get(index).filter(|shard| !shard.is_active()) else {
+            return Ok(());
+        };
+        let mut shard = Shard::loading(self.config.groups.clone());
+        let locked = partition.lock().map_err(|_| "the partition is offline")?;
+        let log = locked.log();
+        let mut offset = log.log_start_offset();
+        while offset < log.log_end_offset() {
+            let read = log
+                .read(offset, LOAD_BYTES, log.log_end_offset(), true)
+                .map_err(|error| error.to_string())?;
+            let Some(range) = read.range else { break };
+            offset = range.end;
+            let bytes = millstream_protocol::wire::Records::from(read.parts).to_bytes();
+            for batch in batches(&bytes) {
+                let (header, batch) = batch.map_err(|error| error.to_string())?;
+                if header.is_control() {
+                    continue;
+                }
+                let records = records_of(&header, batch).map_err(|error| error.to_string())?;
+                for record in records.iter() {
+                    let record = record.map_err(|error| error.to_string())?;
+                    let at = millstream_model::Offset(record.offset);
+                    shard
+                        .load(at, record.key, record.value)
+                        .map_err(|error| error.to_string())?;
+                }
+            }
+        }
+        let high_watermark = locked.high_watermark();
+        drop(locked);
+        shard.finish_loading(self.now());
+        place.activate(shard, partition.clone(), high_watermark, effects);
+        Ok(())
+    }
+
+    /// Runs a shard's timers that are due.
+    pub fn group_timeout(&self, shard: usize) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        self.broker
+            .handle_group_timeout(shard, self.now(), self.wall_time(), &mut effects);
+        effects
+    }
+
+    /// Which shards there are to load after opening.
+    #[must_use]
+    pub fn group_shards_to_load(&self) -> Vec<Effect> {
+        let view = self.broker.view();
+        let count = view
+            .topic(OFFSETS_TOPIC)
+            .map_or(0, |topic| topic.partitions.len());
+        (0..count)
+            .map(|shard| Effect::ReloadGroups { shard })
+            .collect()
+    }
+}

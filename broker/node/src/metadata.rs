@@ -1,0 +1,250 @@
+//! Changes of metadata: decide, append and sync, apply, open or close partitions, answer.
+
+use std::sync::{Arc, PoisonError};
+
+use millstream_api::{Completion, CompletionEvent, Effect, HostedTopic, Proposal, ProposalAnswer};
+use millstream_log::{Log, LogConfig, LogPlace};
+use millstream_metadata::{
+    BrokerLayers, Controller, Image, Record, RecordError, TopicConfig, TopicImage,
+};
+use millstream_model::{RequestToken, TopicPartition};
+use millstream_protocol::ErrorCode;
+use millstream_quorum::{Entry, Quorum};
+use millstream_replica::{Durability, HostedPartition, Partition};
+
+use crate::Node;
+use crate::open::{OpenError, failed, new_id};
+
+/// Who writes the metadata log. One change at a time.
+pub struct MetadataOwner {
+    pub(crate) quorum: Quorum,
+    pub(crate) controller: Controller,
+}
+
+/// Reads an entry of the metadata log. `None` for what may be skipped.
+pub(crate) fn decode_entry(entry: &Entry) -> Result<Option<Record>, RecordError> {
+    if entry.type_ == millstream_quorum::TERM_ENTRY_TYPE {
+        return Ok(None);
+    }
+    Record::decode(entry.type_, &entry.payload)
+}
+
+impl Node {
+    /// Decides one proposal and carries it out to the end.
+    pub fn propose(&self, proposal: Proposal) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        let mut owner = self.metadata.lock().unwrap_or_else(PoisonError::into_inner);
+        let image = Arc::clone(&self.broker.view().image);
+        match proposal {
+            Proposal::CreateTopics {
+                token,
+                topics,
+                validate_only,
+            } => {
+                let mut random = || u128::from_be_bytes(new_id(&*self.random).0);
+                let decision = owner.controller.decide_create_topics(
+                    &image,
+                    &topics,
+                    validate_only,
+                    &mut random,
+                );
+                let done = self.commit(&mut owner, &image, &decision.records, &mut effects);
+                let answer = ProposalAnswer::TopicsCreated(done.map(|()| decision.answer));
+                effects.push(answered(token, answer));
+            }
+            Proposal::DeleteTopics { token, topics } => {
+                let decision = owner.controller.decide_delete_topics(&image, &topics);
+                let done = self.commit(&mut owner, &image, &decision.records, &mut effects);
+                let answer = ProposalAnswer::TopicsDeleted(done.map(|()| decision.answer));
+                effects.push(answered(token, answer));
+            }
+            Proposal::AutoCreate { names } => {
+                for name in names {
+                    let image = Arc::clone(&self.broker.view().image);
+                    let random = u128::from_be_bytes(new_id(&*self.random).0);
+                    match owner.controller.decide_auto_create(&image, &name, random) {
+                        Ok(decision) => {
+                            let _logged =
+                                self.commit(&mut owner, &image, &decision.records, &mut effects);
+                        }
+                        Err(error) => tracing::debug!(topic = name, %error, "not created"),
+                    }
+                }
+            }
+            Proposal::ProducerId { token } => {
+                let id = match self.broker.take_producer_id() {
+                    Some(id) => Ok(id),
+                    None => self.allocate_producer_ids(&mut owner, &image, &mut effects),
+                };
+                effects.push(answered(token, ProposalAnswer::ProducerId(id)));
+            }
+        }
+        effects
+    }
+
+    fn allocate_producer_ids(
+        &self,
+        owner: &mut MetadataOwner,
+        image: &Image,
+        effects: &mut Vec<Effect>,
+    ) -> Result<i64, ErrorCode> {
+        let decision = owner
+            .controller
+            .decide_allocate_producer_ids(image)
+            .map_err(|error| error.code())?;
+        self.commit(owner, image, &decision.records, effects)?;
+        self.broker.handle_producer_ids(decision.answer);
+        self.broker
+            .take_producer_id()
+            .ok_or(ErrorCode::UnknownServerError)
+    }
+
+    /// Appends and syncs the records, applies them, and publishes the view they make.
+    fn commit(
+        &self,
+        owner: &mut MetadataOwner,
+        image: &Image,
+        records: &[Record],
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), ErrorCode> {
+        if records.is_empty() {
+            return Ok(());
+        }
+        let encoded: Vec<_> = records.iter().map(Record::encode).collect();
+        let storage = |error: &dyn std::fmt::Display| {
+            tracing::error!(%error, "a change of metadata was not taken");
+            ErrorCode::KafkaStorageError
+        };
+        owner
+            .quorum
+            .propose(&encoded)
+            .map_err(|error| storage(&error))?;
+        let (image, delta) = image.apply(records).map_err(|error| storage(&error))?;
+        let image = Arc::new(image);
+        let removed: Vec<_> = delta.deleted.keys().copied().collect();
+        let mut hosted = Vec::new();
+        for topic in delta.created.values().chain(delta.changed.values()) {
+            hosted.push(self.host(&image, topic).map_err(|error| storage(&error))?);
+        }
+        let before = Arc::clone(&self.broker.view());
+        self.broker.publish(before.changed(image, &removed, hosted));
+        for id in removed {
+            if let Some(topic) = before.topic_by_id(id) {
+                self.remove(topic, effects);
+            }
+        }
+        if let Some(offsets) = delta
+            .created
+            .values()
+            .find(|topic| &*topic.name == millstream_metadata::OFFSETS_TOPIC)
+        {
+            let shards = 0..offsets.partitions.len();
+            effects.extend(shards.map(|shard| Effect::ReloadGroups { shard }));
+        }
+        Ok(())
+    }
+
+    /// Opens the partitions of a topic that are not open yet.
+    pub(crate) fn host(
+        &self,
+        image: &Image,
+        topic: &TopicImage,
+    ) -> Result<Arc<HostedTopic>, OpenError> {
+        let layers = BrokerLayers::new(
+            image,
+            self.config.node_id,
+            &self.config.controller.file_configs,
+        );
+        let config = TopicConfig::resolve(Some(topic), &layers);
+        let view = self.broker.view();
+        let present = view.topic_by_id(topic.id);
+        let mut partitions = Vec::with_capacity(topic.partitions.len());
+        for (index, partition) in topic.partitions.iter().enumerate() {
+            let index = index as i32;
+            if let Some(open) = present.and_then(|topic| topic.partition(index)) {
+                partitions.push(Arc::clone(open));
+                continue;
+            }
+            let directory_index = self.directory_for(&topic.name, index);
+            let directory = &self.directories[directory_index];
+            let place = LogPlace {
+                disk: Arc::clone(&self.disk),
+                directory: directory.partition_path(&topic.name, index),
+                topic_id: topic.id,
+                cache_budget: self.cache_budget.clone(),
+            };
+            let log_config = LogConfig {
+                segment_bytes: config.segment_bytes,
+                segment_ms: config.segment_ms,
+                index_interval_bytes: config.index_interval_bytes,
+                segment_index_bytes: config.segment_index_bytes,
+                producer_expiration: self.config.producer_expiration,
+                ..LogConfig::default()
+            };
+            let noted = directory.noted(topic.id, index);
+            let path = place.directory.clone();
+            let opened = Log::open(place, log_config, noted, self.wall_time());
+            let (log, _recovery) = opened.map_err(|error| failed(&path, error))?;
+            let durability = match config.durability {
+                millstream_metadata::Durability::Fsync => Durability::Fsync,
+                millstream_metadata::Durability::Replicated => Durability::Replicated,
+            };
+            let name = TopicPartition {
+                topic: topic.name.clone(),
+                partition: index,
+            };
+            let partition = Partition::new(log, partition.leader_epoch, durability);
+            let hosted = HostedPartition::new(name, topic.id, directory_index, partition);
+            partitions.push(Arc::new(hosted));
+        }
+        Ok(Arc::new(HostedTopic {
+            name: topic.name.clone(),
+            id: topic.id,
+            is_internal: topic.is_internal(),
+            config,
+            partitions,
+        }))
+    }
+
+    /// The directory that holds a partition already, or the one a new partition goes to.
+    fn directory_for(&self, topic: &str, partition: i32) -> usize {
+        let holds = |path: &std::path::Path| self.disk.list(path).is_ok();
+        let found = self
+            .directories
+            .iter()
+            .position(|directory| holds(&directory.partition_path(topic, partition)));
+        found.unwrap_or(partition as usize % self.directories.len())
+    }
+
+    /// Retires a deleted topic: renames its directories away, then removes them.
+    fn remove(&self, topic: &HostedTopic, effects: &mut Vec<Effect>) {
+        for partition in &topic.partitions {
+            partition.mark_deleted();
+            if let Ok(mut locked) = partition.lock() {
+                let released = locked.handle_deleted();
+                drop(locked);
+                self.broker.handle_released(partition, released, effects);
+            }
+            self.broker.handle_partition_lost(partition, effects);
+            let directory = &self.directories[partition.directory];
+            let from = directory.partition_path(&topic.name, partition.name.partition);
+            let away = directory
+                .path
+                .join(format!("{}.{}-delete", partition.name, topic.id));
+            let removed = self
+                .disk
+                .rename(&from, &away)
+                .and_then(|()| self.disk.remove_directory(&away));
+            if let Err(error) = removed {
+                tracing::warn!(partition = %partition.name, %error, "files could not be removed");
+            }
+        }
+    }
+}
+
+fn answered(token: RequestToken, answer: ProposalAnswer) -> Effect {
+    Effect::Complete(Completion {
+        token,
+        event: CompletionEvent::Proposal(answer),
+    })
+}
