@@ -106,7 +106,7 @@ fn created_answer(name: String, created: CreatedTopic) -> CreatableTopicResult<'
 }
 
 /// A request that waits for the metadata log.
-pub(crate) struct ParkedProposal {
+pub struct ParkedProposal {
     reply: Reply,
 }
 

@@ -69,7 +69,7 @@ fn check_session(body: &FetchRequest<'_>) -> Option<ErrorCode> {
 }
 
 /// A fetch between its looks.
-pub(crate) struct ParkedFetch {
+pub struct ParkedFetch {
     reply: Reply,
     topics: Vec<WantedTopic>,
     deadline: Instant,

@@ -109,7 +109,7 @@ pub(crate) fn decide_in_shard(
 }
 
 /// A request that waits for a group coordinator.
-pub(crate) struct ParkedGroup {
+pub struct ParkedGroup {
     pub(crate) reply: Reply,
     /// For OffsetFetch: the groups asked for, each with its answer once it is there.
     pub(crate) fetches: Vec<(String, Option<OffsetFetchResponseGroup<'static>>)>,

@@ -330,7 +330,7 @@ impl Refusal {
 }
 
 /// A produce request that waits for its batches to be durable.
-pub(crate) struct ParkedProduce {
+pub struct ParkedProduce {
     reply: Reply,
     response: ProduceResponse<'static>,
     /// Per slot the place in the answer, until its news came.
