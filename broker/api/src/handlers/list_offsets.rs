@@ -49,8 +49,8 @@ pub(crate) fn handle(
                 look_up(hosted.map(AsRef::as_ref), wanted, version)
             };
             found
-                .unwrap_or_else(|code| refused(code))
-                .into_answer(index)
+                .unwrap_or_else(refused)
+                .into_answer(index, version)
         };
         ListOffsetsTopicResponse {
             name: Cow::Borrowed(topic.name.as_ref()),
@@ -97,13 +97,14 @@ fn refused(code: ErrorCode) -> Found {
 }
 
 impl Found {
-    fn into_answer(self, partition_index: i32) -> ListOffsetsPartitionResponse {
+    /// Versions below 4 know no leader epochs.
+    fn into_answer(self, partition_index: i32, version: i16) -> ListOffsetsPartitionResponse {
         ListOffsetsPartitionResponse {
             partition_index,
             error_code: self.code.code(),
             timestamp: self.timestamp,
             offset: self.offset,
-            leader_epoch: self.leader_epoch,
+            leader_epoch: if version >= 4 { self.leader_epoch } else { -1 },
         }
     }
 }
