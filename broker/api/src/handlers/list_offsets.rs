@@ -48,9 +48,7 @@ pub(crate) fn handle(
             } else {
                 look_up(hosted.map(AsRef::as_ref), wanted, version)
             };
-            found
-                .unwrap_or_else(refused)
-                .into_answer(index, version)
+            found.unwrap_or_else(refused).into_answer(index, version)
         };
         ListOffsetsTopicResponse {
             name: Cow::Borrowed(topic.name.as_ref()),
