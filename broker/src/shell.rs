@@ -24,6 +24,9 @@ use crate::net::Inboxes;
 /// How often what changed is noted for the next recovery.
 const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(1);
 
+/// How often expired offsets are looked for (`offsets.retention.check.interval.ms`).
+const EXPIRY_INTERVAL: Duration = Duration::from_secs(600);
+
 /// The node with everything that runs it.
 pub struct Shell {
     /// The node.
@@ -140,10 +143,11 @@ impl Shell {
 
     fn run_groups(&self) {
         let mut timers: BTreeMap<usize, Instant> = BTreeMap::new();
+        let mut expiry = self.node.now().after(EXPIRY_INTERVAL);
         loop {
             let now = self.node.now();
-            let next = timers.values().min().map(|at| at.since(now));
-            let Some(work) = self.groups.take(next) else {
+            let next = timers.values().copied().min().unwrap_or(expiry).min(expiry);
+            let Some(work) = self.groups.take(Some(next.since(now))) else {
                 return;
             };
             timers.extend(work.timers);
@@ -159,6 +163,12 @@ impl Shell {
             for shard in due {
                 timers.remove(&shard);
                 self.carry_out(self.node.group_timeout(shard));
+            }
+            if expiry <= now {
+                expiry = now.after(EXPIRY_INTERVAL);
+                for shard in 0..self.node.broker.group_shards().len() {
+                    self.carry_out(self.node.expire_groups(shard));
+                }
             }
         }
     }

@@ -238,16 +238,17 @@ impl AnswerQueue {
     }
 
     /// The connection ends: takes its requests out of the queues they wait in.
-    pub fn close(&mut self) {
+    pub fn close(&mut self, broker: &Broker, context: &mut Context<'_>) {
         for (index, slot) in self.slots.drain(..).enumerate() {
-            if let Slot::Parked(parked) = slot
-                && let Parked::Fetch(fetch) = *parked
-            {
-                let request = self.front_request + index as u64;
-                fetch.unpark(RequestToken {
-                    connection: self.connection,
-                    request,
-                });
+            let Slot::Parked(parked) = slot else { continue };
+            context.token = RequestToken {
+                connection: self.connection,
+                request: self.front_request + index as u64,
+            };
+            match *parked {
+                Parked::Fetch(fetch) => fetch.unpark(context.token),
+                Parked::Group(group) => group.disconnect(broker, context),
+                Parked::Produce(_) | Parked::Proposal(_) => {}
             }
         }
     }

@@ -6,14 +6,15 @@ use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
 use millstream_coordinator::GroupConfig;
-use millstream_model::{Instant, NodeId, WallTime};
+use millstream_metadata::OFFSETS_TOPIC;
+use millstream_model::{Instant, NodeId, TopicId, WallTime};
 use millstream_replica::{HostedPartition, Released};
 
 use crate::group_shard::GroupShard;
 use crate::{Completion, CompletionEvent, Effect, View};
 
-/// The internal topic that holds groups and their offsets.
-pub const OFFSETS_TOPIC: &str = "__consumer_offsets";
+/// Tombstones that one expiry run of a shard writes, roughly: the lock is not held for longer.
+const EXPIRED_RECORDS_MAX: usize = 10_000;
 
 /// The settings that requests are answered by.
 #[derive(Clone, Debug)]
@@ -147,6 +148,29 @@ impl Broker {
     ) {
         if let Some(shard) = self.shards.get(shard) {
             shard.handle_timeout(self, now, wall, effects);
+        }
+    }
+
+    /// Topics are gone: every loaded group shard forgets their offsets.
+    pub fn handle_topics_deleted(
+        &self,
+        deleted: &[(Arc<str>, TopicId)],
+        wall: WallTime,
+        effects: &mut Vec<Effect>,
+    ) {
+        for shard in &self.shards {
+            shard.step_if_active(self, wall, effects, |shard| {
+                shard.handle_topics_deleted(deleted)
+            });
+        }
+    }
+
+    /// A group shard forgets offsets and groups whose time is over (`offsets.retention.minutes`).
+    pub fn handle_group_expiry(&self, shard: usize, wall: WallTime, effects: &mut Vec<Effect>) {
+        if let Some(shard) = self.shards.get(shard) {
+            shard.step_if_active(self, wall, effects, |shard| {
+                shard.handle_expiry(wall, EXPIRED_RECORDS_MAX)
+            });
         }
     }
 

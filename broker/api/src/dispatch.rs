@@ -20,6 +20,8 @@ use crate::{Broker, Context, Handled, handlers};
 pub(crate) struct Request<'a> {
     pub reply: Reply,
     pub client_id: &'a str,
+    /// The size of the allocation that the request's bytes are slices of.
+    pub frame_bytes: usize,
 }
 
 /// Handles one frame (without its length prefix). Never panics on input: what cannot be parsed
@@ -66,6 +68,7 @@ fn route(
     let request = Request {
         reply,
         client_id: &client_id,
+        frame_bytes: frame.len(),
     };
     let decoder = &mut decoder;
     Ok(match api_key {

@@ -8,10 +8,10 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use millstream_coordinator::{After, GroupAnswer, Outcome, ParkedAnswer, Shard};
+use millstream_coordinator::{After, CoordinatorRecord, GroupAnswer, Outcome, ParkedAnswer, Shard};
 use millstream_model::{Instant, Offset, RequestToken, WallTime};
 use millstream_protocol::ErrorCode;
-use millstream_protocol::records::{BatchBuilder, Codec, validate};
+use millstream_protocol::records::{BatchBuilder, Codec, ValidationRules, validate};
 use millstream_replica::{Acks, HostedPartition, ParkedQueue, Released, Waiter};
 
 use crate::view::validation_rules;
@@ -40,13 +40,6 @@ struct Active {
     high_watermark: Offset,
     /// When the shell was asked to run the timers.
     armed: Option<Instant>,
-}
-
-/// When a step happens.
-#[derive(Clone, Copy)]
-pub(crate) struct StepTime {
-    pub now: Instant,
-    pub wall: WallTime,
 }
 
 impl GroupShard {
@@ -94,7 +87,7 @@ impl GroupShard {
     pub(crate) fn step(
         &self,
         broker: &Broker,
-        time: StepTime,
+        wall: WallTime,
         effects: &mut Vec<Effect>,
         decide: impl FnOnce(&mut Shard) -> Outcome,
     ) {
@@ -102,7 +95,10 @@ impl GroupShard {
         let Some(active) = state.as_mut() else {
             drop(state);
             let outcome = decide(&mut Shard::loading(broker.config.groups.clone()));
-            let is_hosted = broker.view().topic(crate::broker::OFFSETS_TOPIC).is_some();
+            let is_hosted = broker
+                .view()
+                .topic(millstream_metadata::OFFSETS_TOPIC)
+                .is_some();
             for answer in outcome.answers {
                 effects.push(match is_hosted {
                     true => complete(answer),
@@ -112,7 +108,22 @@ impl GroupShard {
             return;
         };
         let outcome = decide(&mut active.shard);
-        let released = active.carry_out(broker, time, outcome, effects);
+        let released = active.carry_out(broker, wall, outcome, effects);
+        self.finish(broker, state, released, effects);
+    }
+
+    /// Runs a step nobody asked for: on a shard that is not loaded, nothing.
+    pub(crate) fn step_if_active(
+        &self,
+        broker: &Broker,
+        wall: WallTime,
+        effects: &mut Vec<Effect>,
+        decide: impl FnOnce(&mut Shard) -> Outcome,
+    ) {
+        let mut state = self.lock();
+        let Some(active) = state.as_mut() else { return };
+        let outcome = decide(&mut active.shard);
+        let released = active.carry_out(broker, wall, outcome, effects);
         self.finish(broker, state, released, effects);
     }
 
@@ -132,7 +143,7 @@ impl GroupShard {
             && active.shard.next_timeout().is_some_and(|at| at <= now)
         {
             let outcome = active.shard.handle_timeout(now, wall);
-            match active.carry_out(broker, StepTime { now, wall }, outcome, effects) {
+            match active.carry_out(broker, wall, outcome, effects) {
                 Ok(more) => all.extend(more),
                 Err(lost) => released = Err(lost),
             }
@@ -196,24 +207,22 @@ impl Active {
     fn carry_out(
         &mut self,
         broker: &Broker,
-        time: StepTime,
+        wall: WallTime,
         outcome: Outcome,
         effects: &mut Vec<Effect>,
     ) -> Result<Vec<Released>, AppendFailed> {
-        let mut released = Vec::new();
-        let mut records_end = self.high_watermark;
-        if !outcome.records.is_empty() {
-            match self.append(broker, time.wall, &outcome, effects) {
-                Ok((end, one)) => {
-                    records_end = end;
-                    released.push(one);
-                }
-                Err(failed) => {
-                    effects.extend(outcome.answers.into_iter().map(refuse));
-                    return Err(failed);
-                }
+        let appended: Result<Vec<_>, _> = outcome
+            .batches(broker.config.groups.records_max_bytes)
+            .map(|records| self.append(broker, wall, records, effects))
+            .collect();
+        let appended = match appended {
+            Ok(appended) => appended,
+            Err(failed) => {
+                effects.extend(outcome.answers.into_iter().map(refuse));
+                return Err(failed);
             }
-        }
+        };
+        let records_end = appended.last().map_or(self.high_watermark, |(end, _)| *end);
         for answer in outcome.answers {
             let until = match answer.after {
                 After::Immediate => Offset::ZERO,
@@ -226,7 +235,7 @@ impl Active {
                 self.parked.park(until, answer);
             }
         }
-        Ok(released)
+        Ok(appended.into_iter().map(|(_, released)| released).collect())
     }
 
     /// Appends the records as one batch and replays them.
@@ -234,7 +243,7 @@ impl Active {
         &mut self,
         broker: &Broker,
         wall: WallTime,
-        outcome: &Outcome,
+        records: &[CoordinatorRecord],
         effects: &mut Vec<Effect>,
     ) -> Result<(Offset, Released), AppendFailed> {
         let failed = |what: &dyn std::fmt::Display| {
@@ -242,27 +251,32 @@ impl Active {
             AppendFailed
         };
         let mut builder = BatchBuilder::new(Codec::None);
-        for record in &outcome.records {
+        for record in records {
             builder.push(wall.0, Some(&record.key), record.value.as_deref(), []);
         }
         let batch: Bytes = builder.build(0, 0);
         let view = broker.view();
         let topic = view.topic_by_id(self.partition.topic_id);
         let topic = topic.ok_or_else(|| failed(&"the topic is gone"))?;
-        let rules = validation_rules(&topic.config, wall);
+        // The coordinator keeps to `records_max_bytes`; the bound for clients is not meant for it.
+        let rules = ValidationRules {
+            max_message_bytes: usize::MAX,
+            ..validation_rules(&topic.config, wall)
+        };
         let validated = validate(&batch, &rules).map_err(|refusal| failed(&refusal))?;
         let append = {
             let mut locked = self
                 .partition
                 .lock()
                 .map_err(|_| failed(&"the partition is offline"))?;
-            locked.handle_append(batch, &validated, Acks::Leader, NOBODY, wall)
+            let frame_bytes = batch.len();
+            locked.handle_append(batch, frame_bytes, &validated, Acks::Leader, NOBODY, wall)
         };
         let append = append.map_err(|error| failed(&error))?;
         if append.needs_flush && self.partition.mark_awaits_flush() {
             effects.push(Effect::Flush(Arc::clone(&self.partition)));
         }
-        for (index, record) in outcome.records.iter().enumerate() {
+        for (index, record) in records.iter().enumerate() {
             let offset = append.appended.base_offset.plus(index as i64);
             self.shard
                 .replay(offset, record)

@@ -20,7 +20,7 @@ mod supported;
 mod view;
 
 pub use answers::{AnswerLimits, AnswerQueue, Completion, CompletionEvent};
-pub use broker::{Broker, BrokerConfig, OFFSETS_TOPIC};
+pub use broker::{Broker, BrokerConfig};
 pub use context::{Client, CloseReason, Context, Effect, Handled};
 pub use dispatch::handle_frame;
 pub use group_shard::GroupShard;

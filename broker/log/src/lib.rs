@@ -55,4 +55,5 @@ pub use flush::FlushWork;
 pub use flush_round::FlushRound;
 pub use log::{Log, LogPlace};
 pub use open::{Noted, Recovery};
+pub use partition_metadata::topic_of;
 pub use read::LogRead;

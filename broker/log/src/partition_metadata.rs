@@ -5,6 +5,7 @@
 //!   topic_id: <22 characters>        without a newline at the end
 //! ```
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use millstream_env::Disk;
@@ -50,6 +51,17 @@ pub(crate) fn check_or_write(
         }),
         None => Err(OpenError::PartitionMetadata { path }),
     }
+}
+
+/// The topic that a partition's directory belongs to. `None` when it does not say.
+pub fn topic_of(disk: &dyn Disk, directory: &Path) -> io::Result<Option<TopicId>> {
+    let file = match disk.open(&path_in(directory), false) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        opened => opened?,
+    };
+    let mut bytes = [0; 256];
+    let length = file.read_at(&mut bytes, 0)?;
+    Ok(parse(&bytes[..length]))
 }
 
 fn parse(bytes: &[u8]) -> Option<TopicId> {

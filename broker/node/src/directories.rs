@@ -1,11 +1,13 @@
 //! The log directories of a broker (`log.dirs`).
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use millstream_log::Noted;
+use millstream_env::Disk;
+use millstream_log::{Checkpoint, Noted};
 use millstream_model::TopicId;
 use millstream_replica::HostedPartition;
 
@@ -18,6 +20,8 @@ pub struct LogDirectory {
     /// Partitions with unflushed bytes, each once.
     dirty: Mutex<Vec<Arc<HostedPartition>>>,
     has_failed: AtomicBool,
+    /// The checkpoint as it was last written.
+    written: Mutex<Option<Checkpoint>>,
 }
 
 impl LogDirectory {
@@ -30,6 +34,7 @@ impl LogDirectory {
             noted,
             dirty: Mutex::new(Vec::new()),
             has_failed: AtomicBool::new(false),
+            written: Mutex::new(None),
         }
     }
 
@@ -57,6 +62,17 @@ impl LogDirectory {
     /// Takes the partitions of the next flush round.
     pub(crate) fn take_dirty(&self) -> Vec<Arc<HostedPartition>> {
         std::mem::take(&mut *self.dirty.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Writes what the next start needs to know, if it is not what was written last.
+    pub(crate) fn write_checkpoint(&self, disk: &dyn Disk, new: Checkpoint) -> io::Result<()> {
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        if written.as_ref() == Some(&new) {
+            return Ok(());
+        }
+        new.write(disk, &self.path)?;
+        *written = Some(new);
+        Ok(())
     }
 
     /// Whether a sync failed here: nothing in it is served until the broker is started again.

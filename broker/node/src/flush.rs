@@ -23,7 +23,7 @@ impl Node {
     pub fn flush(&self, directory: usize) -> Vec<Effect> {
         let mut effects = Vec::new();
         let directory = &self.directories[directory];
-        let round = begin(directory.take_dirty());
+        let round = self.begin(directory.take_dirty(), &mut effects);
         if round.is_empty() {
             return effects;
         }
@@ -74,36 +74,45 @@ impl Node {
         let view = self.broker.view();
         for topic in view.topics() {
             for partition in &topic.partitions {
-                if !std::ptr::eq(&self.directories[partition.directory], directory) {
-                    continue;
+                if std::ptr::eq(&self.directories[partition.directory], directory) {
+                    self.fail_partition(partition, effects);
                 }
-                let released = match partition.lock() {
-                    Ok(mut locked) => locked.handle_storage_failure(),
-                    Err(_) => continue,
-                };
-                self.broker.handle_released(partition, released, effects);
-                self.broker.handle_partition_lost(partition, effects);
             }
         }
     }
-}
 
-/// Takes each partition's end. The mark is cleared first, so that an append after this look queues
-/// the partition for the next round.
-fn begin(partitions: Vec<Arc<HostedPartition>>) -> Vec<(Arc<HostedPartition>, FlushWork)> {
-    let mut round = Vec::with_capacity(partitions.len());
-    for partition in partitions {
-        partition.clear_awaits_flush();
-        if partition.is_deleted() {
-            continue;
-        }
-        let work = match partition.lock() {
-            Ok(mut locked) => locked.begin_flush(),
-            Err(_) => None,
+    fn fail_partition(&self, partition: &HostedPartition, effects: &mut Vec<Effect>) {
+        let released = match partition.lock() {
+            Ok(mut locked) => locked.handle_storage_failure(),
+            Err(_) => return,
         };
-        if let Some(work) = work {
-            round.push((partition, work));
-        }
+        self.broker.handle_released(partition, released, effects);
+        self.broker.handle_partition_lost(partition, effects);
     }
-    round
+
+    /// Takes each partition's end. The mark is cleared first, so that an append after this look
+    /// queues the partition for the next round.
+    fn begin(
+        &self,
+        partitions: Vec<Arc<HostedPartition>>,
+        effects: &mut Vec<Effect>,
+    ) -> Vec<(Arc<HostedPartition>, FlushWork)> {
+        let mut round = Vec::with_capacity(partitions.len());
+        for partition in partitions {
+            partition.clear_awaits_flush();
+            if partition.is_deleted() {
+                continue;
+            }
+            let (work, is_offline) = match partition.lock() {
+                Ok(mut locked) => (locked.begin_flush(), locked.log().is_offline()),
+                Err(_) => continue,
+            };
+            if is_offline {
+                self.fail_partition(&partition, effects);
+            } else if let Some(work) = work {
+                round.push((partition, work));
+            }
+        }
+        round
+    }
 }

@@ -1,7 +1,8 @@
 //! Group shards: loading them from their partition, and their timers.
 
-use millstream_api::{Effect, OFFSETS_TOPIC};
+use millstream_api::Effect;
 use millstream_coordinator::Shard;
+use millstream_metadata::OFFSETS_TOPIC;
 use millstream_protocol::records::{batches, records_of};
 
 use crate::Node;
@@ -31,6 +32,9 @@ impl Node {
         };
         let mut shard = Shard::loading(self.config.groups.clone());
         let locked = partition.lock().map_err(|_| "the partition is offline")?;
+        if locked.is_offline() {
+            return Err("the partition is offline".to_owned());
+        }
         let log = locked.log();
         let mut offset = log.log_start_offset();
         while offset < log.log_end_offset() {
@@ -67,6 +71,14 @@ impl Node {
         let mut effects = Vec::new();
         self.broker
             .handle_group_timeout(shard, self.now(), self.wall_time(), &mut effects);
+        effects
+    }
+
+    /// Forgets what has expired in a shard's groups.
+    pub fn expire_groups(&self, shard: usize) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        self.broker
+            .handle_group_expiry(shard, self.wall_time(), &mut effects);
         effects
     }
 

@@ -14,6 +14,7 @@ mod groups;
 mod metadata;
 mod node;
 mod open;
+mod sweep;
 
 pub use directories::LogDirectory;
 pub use node::{Node, NodeConfig};

@@ -13,7 +13,8 @@ use millstream_quorum::{Entry, Quorum};
 use millstream_replica::{Durability, HostedPartition, Partition};
 
 use crate::Node;
-use crate::open::{OpenError, failed, new_id};
+use crate::open::new_id;
+use crate::sweep::DELETED;
 
 /// Who writes the metadata log. One change at a time.
 pub struct MetadataOwner {
@@ -122,16 +123,24 @@ impl Node {
         let (image, delta) = image.apply(records).map_err(|error| storage(&error))?;
         let image = Arc::new(image);
         let removed: Vec<_> = delta.deleted.keys().copied().collect();
-        let mut hosted = Vec::new();
-        for topic in delta.created.values().chain(delta.changed.values()) {
-            hosted.push(self.host(&image, topic).map_err(|error| storage(&error))?);
-        }
+        let touched = delta.created.values().chain(delta.changed.values());
+        let hosted = touched.map(|topic| self.host(&image, topic)).collect();
         let before = Arc::clone(&self.broker.view());
         self.broker.publish(before.changed(image, &removed, hosted));
-        for id in removed {
-            if let Some(topic) = before.topic_by_id(id) {
-                self.remove(topic, effects);
-            }
+        let removed: Vec<_> = removed
+            .into_iter()
+            .filter_map(|id| before.topic_by_id(id))
+            .collect();
+        for topic in &removed {
+            self.remove(topic, effects);
+        }
+        if !removed.is_empty() {
+            let names: Vec<_> = removed
+                .iter()
+                .map(|topic| (topic.name.clone(), topic.id))
+                .collect();
+            self.broker
+                .handle_topics_deleted(&names, self.wall_time(), effects);
         }
         if let Some(offsets) = delta
             .created
@@ -144,12 +153,9 @@ impl Node {
         Ok(())
     }
 
-    /// Opens the partitions of a topic that are not open yet.
-    pub(crate) fn host(
-        &self,
-        image: &Image,
-        topic: &TopicImage,
-    ) -> Result<Arc<HostedTopic>, OpenError> {
+    /// Opens the partitions of a topic that are not open yet. One that cannot be opened is offline:
+    /// it exists all the same, and the others are served.
+    pub(crate) fn host(&self, image: &Image, topic: &TopicImage) -> Arc<HostedTopic> {
         let layers = BrokerLayers::new(
             image,
             self.config.node_id,
@@ -182,9 +188,7 @@ impl Node {
                 ..LogConfig::default()
             };
             let noted = directory.noted(topic.id, index);
-            let path = place.directory.clone();
             let opened = Log::open(place, log_config, noted, self.wall_time());
-            let (log, _recovery) = opened.map_err(|error| failed(&path, error))?;
             let durability = match config.durability {
                 millstream_metadata::Durability::Fsync => Durability::Fsync,
                 millstream_metadata::Durability::Replicated => Durability::Replicated,
@@ -193,17 +197,25 @@ impl Node {
                 topic: topic.name.clone(),
                 partition: index,
             };
-            let partition = Partition::new(log, partition.leader_epoch, durability);
-            let hosted = HostedPartition::new(name, topic.id, directory_index, partition);
+            let hosted = match opened {
+                Ok((log, _recovery)) => {
+                    let partition = Partition::new(log, partition.leader_epoch, durability);
+                    HostedPartition::new(name, topic.id, directory_index, partition)
+                }
+                Err(error) => {
+                    tracing::error!(partition = %name, %error, "partition is offline until the next start");
+                    HostedPartition::offline(name, topic.id, directory_index)
+                }
+            };
             partitions.push(Arc::new(hosted));
         }
-        Ok(Arc::new(HostedTopic {
+        Arc::new(HostedTopic {
             name: topic.name.clone(),
             id: topic.id,
             is_internal: topic.is_internal(),
             config,
             partitions,
-        }))
+        })
     }
 
     /// The directory that holds a partition already, or the one a new partition goes to.
@@ -230,11 +242,12 @@ impl Node {
             let from = directory.partition_path(&topic.name, partition.name.partition);
             let away = directory
                 .path
-                .join(format!("{}.{}-delete", partition.name, topic.id));
+                .join(format!("{}.{}{DELETED}", partition.name, topic.id));
             let removed = self
                 .disk
                 .rename(&from, &away)
-                .and_then(|()| self.disk.remove_directory(&away));
+                .and_then(|()| self.disk.remove_directory(&away))
+                .and_then(|()| self.disk.sync_directory(&directory.path));
             if let Err(error) = removed {
                 tracing::warn!(partition = %partition.name, %error, "files could not be removed");
             }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use millstream_api::Broker;
 use millstream_coordinator::GroupConfig;
 use millstream_env::{Clock, Disk, Random};
-use millstream_log::{CacheBudget, Checkpoint, CheckpointEntry};
+use millstream_log::{CacheBudget, Checkpoint, CheckpointEntry, Noted};
 use millstream_metadata::ControllerSettings;
 use millstream_model::{Instant, NodeId, WallTime};
 
@@ -107,10 +107,14 @@ impl Node {
                     .iter()
                     .filter(|hosted| hosted.directory == index)
                 {
-                    let Ok(mut locked) = hosted.lock() else {
-                        continue;
+                    let noted = match hosted.lock() {
+                        Ok(mut locked) => locked.log_mut().checkpoint(),
+                        // What held at the start holds still: nothing was written since.
+                        Err(_) => directory.noted(topic.id, hosted.name.partition),
                     };
-                    let noted = locked.log_mut().checkpoint();
+                    if noted == Noted::UNKNOWN {
+                        continue;
+                    }
                     entries.push(CheckpointEntry {
                         topic_id: topic.id,
                         partition: hosted.name.partition,
@@ -120,7 +124,7 @@ impl Node {
                 }
             }
             let is_clean = is_clean && !directory.has_failed();
-            Checkpoint { is_clean, entries }.write(&*self.disk, &directory.path)?;
+            directory.write_checkpoint(&*self.disk, Checkpoint { is_clean, entries })?;
         }
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! Opening a node: lock, check whose directories they are, replay the metadata log, open the logs.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
@@ -12,6 +13,7 @@ use millstream_model::TopicId;
 use millstream_quorum::{DIRECTORY_NAME, MetaProperties, Quorum};
 
 use crate::metadata::{MetadataOwner, decode_entry};
+use crate::sweep::sweep;
 use crate::{LogDirectory, Node, NodeConfig};
 
 /// Why a node does not open.
@@ -59,8 +61,7 @@ impl Node {
     ) -> Result<Node, OpenError> {
         let mut locks = Vec::new();
         for path in &config.log_directories {
-            disk.create_directory(path)
-                .map_err(|error| failed(path, error))?;
+            create_directory(&*disk, path).map_err(|error| failed(path, error))?;
             let lock = disk.lock(&path.join(".lock"));
             locks.push(lock.map_err(|error| refused(path, format!("in use: {error}")))?);
         }
@@ -156,14 +157,31 @@ impl Node {
             config,
             _locks: locks,
         };
-        let mut hosted = Vec::new();
-        for topic in image.topics() {
-            hosted.push(node.host(&image, topic)?);
+        for directory in &node.directories {
+            sweep(&*node.disk, &directory.path, &image)
+                .map_err(|error| failed(&directory.path, error))?;
         }
+        let topics = image.topics();
+        let hosted = topics.map(|topic| node.host(&image, topic)).collect();
         let view = node.broker.view().changed(image, &[], hosted);
         node.broker.publish(view);
         Ok(node)
     }
+}
+
+/// Creates a log directory where there is none, and makes its name and those above it durable.
+fn create_directory(disk: &dyn Disk, path: &Path) -> io::Result<()> {
+    if disk.list(path).is_ok() {
+        return Ok(());
+    }
+    disk.create_directory(path)?;
+    for ancestor in path.ancestors().skip(1) {
+        match ancestor.as_os_str().is_empty() {
+            true => disk.sync_directory(Path::new("."))?,
+            false => disk.sync_directory(ancestor)?,
+        }
+    }
+    Ok(())
 }
 
 /// Reads and checks every directory's identity, before any is written to.

@@ -15,12 +15,13 @@ pub struct HostedPartition {
     pub topic_id: TopicId,
     /// Which log directory it lies in, counted from 0.
     pub directory: usize,
-    partition: Mutex<Partition>,
+    /// `None` when its log could not be opened.
+    partition: Option<Mutex<Partition>>,
     awaits_flush: AtomicBool,
     is_deleted: AtomicBool,
 }
 
-/// The partition failed earlier and takes no requests until it is opened again.
+/// The partition could not be opened, or failed, and takes no requests until the next start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PartitionOffline;
 
@@ -37,16 +38,30 @@ impl HostedPartition {
             name,
             topic_id,
             directory,
-            partition: Mutex::new(partition),
+            partition: Some(Mutex::new(partition)),
             awaits_flush: AtomicBool::new(false),
             is_deleted: AtomicBool::new(false),
         }
     }
 
-    /// Takes the partition's lock. *Errors*: a panic under the lock left the state unknown, so the
-    /// partition is out of service; the others go on.
+    /// Stands for a partition whose log could not be opened: it exists and takes no requests.
+    #[must_use]
+    pub fn offline(name: TopicPartition, topic_id: TopicId, directory: usize) -> HostedPartition {
+        HostedPartition {
+            name,
+            topic_id,
+            directory,
+            partition: None,
+            awaits_flush: AtomicBool::new(false),
+            is_deleted: AtomicBool::new(false),
+        }
+    }
+
+    /// Takes the partition's lock. *Errors*: its log could not be opened, or a panic under the lock
+    /// left the state unknown. The partition is out of service then; the others go on.
     pub fn lock(&self) -> Result<MutexGuard<'_, Partition>, PartitionOffline> {
-        self.partition.lock().map_err(|_| PartitionOffline)
+        let partition = self.partition.as_ref().ok_or(PartitionOffline)?;
+        partition.lock().map_err(|_| PartitionOffline)
     }
 
     /// Notes that the partition has unflushed bytes. Answers whether this is news, so that each

@@ -102,7 +102,11 @@ impl Connection {
     pub async fn run(mut self, stop: watch::Receiver<bool>) {
         let ended = self.serve(stop).await;
         self.shell.inboxes.close(self.id);
-        self.answers.close();
+        let mut effects = Vec::new();
+        self.with_context(&mut effects, |this, context| {
+            this.answers.close(&this.shell.node.broker, context);
+        });
+        self.shell.carry_out(effects);
         let connection = self.id;
         match ended {
             Ended::ByPeer | Ended::Stopping | Ended::Idle(_) | Ended::Socket(_) => {
@@ -273,10 +277,15 @@ impl Connection {
     }
 
     fn next_deadline(&self) -> (Instant, Option<Ended>) {
-        let mut next = (self.last_active.after(self.limits.idle_max), None);
-        if self.answers.is_empty() {
-            next.1 = Some(Ended::Idle(self.limits.idle_max));
-        }
+        let idle_max = self.limits.idle_max;
+        // Who waits for an answer is not idle, however long that takes.
+        let mut next = match self.answers.is_empty() {
+            true => (
+                self.last_active.after(idle_max),
+                Some(Ended::Idle(idle_max)),
+            ),
+            false => (self.shell.node.now().after(idle_max), None),
+        };
         let mut consider = |at: Instant, ended: Option<Ended>| {
             if at < next.0 {
                 next = (at, ended);

@@ -22,7 +22,14 @@ const ALLOWED: [(&str, &[&str]); 14] = [
     ("coordinator", &["protocol", "model"]),
     (
         "api",
-        &["replica", "coordinator", "metadata", "protocol", "model"],
+        &[
+            "replica",
+            "log",
+            "coordinator",
+            "metadata",
+            "protocol",
+            "model",
+        ],
     ),
     (
         "node",

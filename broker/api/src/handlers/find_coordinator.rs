@@ -8,13 +8,13 @@
 
 use std::borrow::Cow;
 
+use millstream_metadata::OFFSETS_TOPIC;
 use millstream_protocol::ErrorCode;
 use millstream_protocol::messages::find_coordinator_request::FindCoordinatorRequest;
 use millstream_protocol::messages::find_coordinator_response::{
     Coordinator, FindCoordinatorResponse,
 };
 
-use crate::broker::OFFSETS_TOPIC;
 use crate::dispatch::Request;
 use crate::{Broker, Context, Effect, Handled, Proposal};
 

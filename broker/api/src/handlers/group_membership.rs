@@ -17,7 +17,7 @@ use millstream_protocol::messages::{
 use crate::answers::Parked;
 use crate::context::CloseReason;
 use crate::dispatch::Request;
-use crate::group_shard::{StepTime, settle};
+use crate::group_shard::settle;
 use crate::reply::Reply;
 use crate::{Broker, Context, Handled, View};
 
@@ -80,6 +80,7 @@ pub(crate) fn step(
     decide_in_shard(broker, context, request, group_id, decide);
     let parked = ParkedGroup {
         reply: request.reply,
+        group_id: Some(group_id.into()),
         fetches: Vec::new(),
     };
     Handled::Parked(Box::new(Parked::Group(parked)))
@@ -101,16 +102,15 @@ pub(crate) fn decide_in_shard(
         client_host: &context.client.host,
         api_version: request.reply.version,
     };
-    let time = StepTime {
-        now: context.now,
-        wall: context.wall,
-    };
-    shards[index as usize].step(broker, time, context.effects, |shard| decide(shard, &asker));
+    let wall = context.wall;
+    shards[index as usize].step(broker, wall, context.effects, |shard| decide(shard, &asker));
 }
 
 /// A request that waits for a group coordinator.
 pub struct ParkedGroup {
     pub(crate) reply: Reply,
+    /// The group, where the request is of one.
+    pub(crate) group_id: Option<Box<str>>,
     /// For OffsetFetch: the groups asked for, each with its answer once it is there.
     pub(crate) fetches: Vec<(String, Option<OffsetFetchResponseGroup<'static>>)>,
 }
@@ -137,6 +137,19 @@ impl ParkedGroup {
             }
         };
         frame.map(Some)
+    }
+
+    /// The connection ends: a member that waited no longer does.
+    pub(crate) fn disconnect(&self, broker: &Broker, context: &mut Context<'_>) {
+        let Some(group_id) = &self.group_id else {
+            return;
+        };
+        let (now, wall, token) = (context.now, context.wall, context.token);
+        let shards = broker.group_shards();
+        let index = shard_of(group_id, shards.len() as i32);
+        shards[index as usize].step_if_active(broker, wall, context.effects, |shard| {
+            shard.handle_disconnect(now, wall, group_id, token)
+        });
     }
 
     fn handle_fetched(

@@ -33,6 +33,7 @@ pub(crate) fn handle(
         .collect();
     let parked = ParkedGroup {
         reply: request.reply,
+        group_id: None,
         fetches,
     };
     Handled::Parked(Box::new(Parked::Group(parked)))

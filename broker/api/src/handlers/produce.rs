@@ -16,7 +16,6 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use millstream_log::AppendError;
 use millstream_model::{Instant, TopicId};
 use millstream_protocol::ErrorCode;
@@ -27,7 +26,7 @@ use millstream_protocol::messages::produce_request::{
 use millstream_protocol::messages::produce_response::{
     BatchIndexAndErrorMessage, PartitionProduceResponse, ProduceResponse, TopicProduceResponse,
 };
-use millstream_protocol::records::{BatchRefusal, Codec, validate};
+use millstream_protocol::records::{BatchRefusal, single_batch, validate};
 use millstream_replica::{AckFailure, Acks, HostedPartition, Waiter};
 
 use crate::answers::Parked;
@@ -35,10 +34,13 @@ use crate::context::CloseReason;
 use crate::dispatch::Request;
 use crate::reply::Reply;
 use crate::view::validation_rules;
-use crate::{Broker, Context, Handled, HostedTopic};
+use crate::{Broker, Context, Effect, Handled, HostedTopic};
 
 /// The longest an `acks=all` answer is parked, whatever the client asks.
 const TIMEOUT_MAX: Duration = Duration::from_secs(600);
+
+/// From this version on a batch may be compressed with zstd.
+const VERSION_ZSTD: i16 = 7;
 
 /// Kafka's own tools write internal topics under this client id.
 const ADMIN_CLIENT_ID: &str = "__admin_client";
@@ -53,6 +55,7 @@ pub(crate) fn handle(
         broker,
         reply: request.reply,
         acks: check_acks(body.acks),
+        frame_bytes: request.frame_bytes,
         is_admin: request.client_id == ADMIN_CLIENT_ID,
         is_transactional: body.transactional_id.is_some(),
         twice: partitions_named_twice(&body),
@@ -102,6 +105,7 @@ struct ProduceStep<'a> {
     broker: &'a Broker,
     reply: Reply,
     acks: Option<Acks>,
+    frame_bytes: usize,
     is_admin: bool,
     is_transactional: bool,
     twice: BTreeSet<Named>,
@@ -195,7 +199,7 @@ impl ProduceStep<'_> {
         let partition = topic
             .partition(data.index)
             .ok_or(Refusal::code(ErrorCode::UnknownTopicOrPartition))?;
-        let batch = data
+        let records = data
             .records
             .ok_or(Refusal::code(ErrorCode::InvalidRecord))?
             .to_bytes();
@@ -205,6 +209,8 @@ impl ProduceStep<'_> {
         if topic.is_internal && !self.is_admin {
             return Err(Refusal::code(ErrorCode::InvalidTopicException));
         }
+        let is_zstd_allowed = self.reply.version >= VERSION_ZSTD;
+        let batch = single_batch(&records, is_zstd_allowed).map_err(Refusal::batch)?;
         let rules = validation_rules(&topic.config, context.wall);
         let validated = validate(&batch, &rules).map_err(Refusal::batch)?;
         if validated.header.is_transactional() {
@@ -214,31 +220,27 @@ impl ProduceStep<'_> {
                 ErrorCode::TransactionalIdAuthorizationFailed
             }));
         }
-        if validated
-            .header
-            .codec()
-            .is_ok_and(|codec| codec == Codec::Zstd)
-            && self.reply.version < 7
-        {
-            return Err(Refusal::code(ErrorCode::UnsupportedCompressionType));
-        }
-        let batch: Bytes = batch.slice(..validated.header.size_in_bytes());
         let waiter = Waiter {
             token: context.token,
             slot: self.waiting.len() as u32,
         };
         let outcome = {
             let mut locked = lock(partition)?;
-            locked.handle_append(batch, &validated, acks, waiter, context.wall)
+            let frame_bytes = self.frame_bytes;
+            let outcome =
+                locked.handle_append(batch, frame_bytes, &validated, acks, waiter, context.wall);
+            // A log that failed answers those who wait in it with the next round.
+            if locked.log().is_offline() {
+                queue_flush(partition, context);
+            }
+            outcome
         };
         let append = outcome.map_err(Refusal::append)?;
         if append.is_parked {
             self.waiting.push(place);
         }
-        if append.needs_flush && partition.mark_awaits_flush() {
-            context
-                .effects
-                .push(crate::Effect::Flush(Arc::clone(partition)));
+        if append.needs_flush {
+            queue_flush(partition, context);
         }
         self.broker
             .handle_released(partition, append.released, context.effects);
@@ -249,6 +251,12 @@ impl ProduceStep<'_> {
             log_start_offset: append.appended.log_start_offset.0,
             ..PartitionProduceResponse::default()
         })
+    }
+}
+
+fn queue_flush(partition: &Arc<HostedPartition>, context: &mut Context<'_>) {
+    if partition.mark_awaits_flush() {
+        context.effects.push(Effect::Flush(Arc::clone(partition)));
     }
 }
 
