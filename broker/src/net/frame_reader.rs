@@ -66,7 +66,7 @@ impl FrameReader {
             Some(length) => length
                 .saturating_add(PREFIX)
                 .min(ALLOWANCE.max(arrived * 4)),
-            None => self.last_frame.min(ALLOWANCE).max(BUFFER_MIN),
+            None => self.last_frame.clamp(BUFFER_MIN, ALLOWANCE),
         };
         if self.buffer.capacity() < wanted.max(arrived + 1) {
             let mut larger = BytesMut::with_capacity(wanted.max(arrived + 1));
