@@ -182,6 +182,9 @@ impl Opening<'_> {
 
     /// Loads the index entries of batches below `point`, and places the segment's end behind the
     /// batch of the last one.
+    ///
+    /// Each index is a file of its own, and one may have lost its tail without the other. So offset
+    /// entries count only up to the last time entry: what lies behind it is walked again.
     fn load_segment(
         &self,
         listing: &Listing,
@@ -192,11 +195,14 @@ impl Opening<'_> {
     ) -> Result<Segment, OpenError> {
         let lengths = self.index_lengths(listing, base);
         let below = point.0 - base.0;
-        let offsets = self.load_index(base, lengths.0, |entry: &OffsetEntry| {
-            i64::from(entry.relative_offset) < below && u64::from(entry.position) < size
-        });
         let times = self.load_index(base, lengths.1, |entry: &TimeEntry| {
             i64::from(entry.relative_offset) < below
+        });
+        let timed = times.last_known();
+        let offsets = self.load_index(base, lengths.0, |entry: &OffsetEntry| {
+            timed.is_some_and(|timed| entry.relative_offset <= timed.relative_offset)
+                && i64::from(entry.relative_offset) < below
+                && u64::from(entry.position) < size
         });
         let last = offsets.last_known();
         let mut segment = Segment::loaded(base, self.now, Arc::clone(file), offsets, times);
@@ -209,7 +215,10 @@ impl Opening<'_> {
             let found = scan.next().map_err(|error| self.io(error))?;
             let last_offset = base.0 + i64::from(entry.relative_offset);
             match found {
-                Found::Batch(header) if header.last_offset() == last_offset => {
+                Found::Batch(header)
+                    if header.last_offset() == last_offset
+                        && !segment.contradicts_time_index(&header) =>
+                {
                     segment.size = scan.position();
                     segment.end = Offset(header.next_offset());
                 }

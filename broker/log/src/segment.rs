@@ -224,14 +224,19 @@ impl Segment {
         self.end = Offset(header.next_offset());
     }
 
-    /// Whether a batch has a larger timestamp than the time index knows for it.
+    /// Whether a batch shows that the last entry of the time index is wrong: the batch the entry is
+    /// about has that timestamp, those before it have smaller ones.
     pub(crate) fn contradicts_time_index(&mut self, header: &BatchHeader) -> bool {
         let base = self.base.0;
-        let last = self.inner().times.last_known();
-        last.is_some_and(|last| {
-            header.last_offset() - base <= i64::from(last.relative_offset)
-                && header.max_timestamp > last.timestamp
-        })
+        let Some(last) = self.inner().times.last_known() else {
+            return false;
+        };
+        let at = base + i64::from(last.relative_offset);
+        match header.last_offset() {
+            offset if offset < at => header.max_timestamp >= last.timestamp,
+            offset if offset == at => header.max_timestamp != last.timestamp,
+            _ => header.base_offset <= at,
+        }
     }
 
     /// Notes that these bytes have been checked, or were written just now.
@@ -321,9 +326,9 @@ impl Segment {
                 if let Some(scan) = self.scan_from_entry(file, entry) {
                     return Ok(scan);
                 }
-                self.rebuild_indexes(place, config, file);
+                self.rebuild_after_look_up(place, config, file);
             }
-            Err(_) => self.rebuild_indexes(place, config, file),
+            Err(_) => self.rebuild_after_look_up(place, config, file),
         }
         Ok(Scan::headers(file, 0, self.size).expecting(self.base))
     }
@@ -342,14 +347,45 @@ impl Segment {
         }
     }
 
-    /// Walks the segment and writes its indexes anew. Failures are only logged: the log can be read
-    /// without them.
-    fn rebuild_indexes(&self, place: &LogPlace, config: &LogConfig, file: &dyn File) {
+    /// A look-up goes on without its index: what is damaged is found by the walk that follows.
+    fn rebuild_after_look_up(&self, place: &LogPlace, config: &LogConfig, file: &dyn File) {
+        if let Err(error) = self.rebuild_indexes(place, config, file) {
+            tracing::error!(%error, "index is kept as it is");
+        }
+    }
+
+    /// Walks the segment and writes its indexes anew. That they cannot be written is only logged: the
+    /// log can be read without them. *Errors*: the walk does not reach the segment's end. The old
+    /// indexes stay then, for they still lead to what lies behind the damage.
+    fn rebuild_indexes(
+        &self,
+        place: &LogPlace,
+        config: &LogConfig,
+        file: &dyn File,
+    ) -> Result<(), ReadError> {
         tracing::warn!(segment = %self.log_path(place).display(), "index is wrong and built again");
         let mut fresh = Segment::sealed(self.base..self.base, 0, (0, 0), self.created);
         let mut scan = Scan::headers(file, 0, self.size).expecting(self.base);
-        while let Ok(Found::Batch(header)) = scan.next() {
-            fresh.note_batch(&header, config);
+        let damaged = |position, what| ReadError::Damaged {
+            path: self.log_path(place),
+            position,
+            what,
+        };
+        loop {
+            let position = scan.position();
+            let found = scan.next().map_err(|source| ReadError::Io {
+                path: self.log_path(place),
+                source,
+            })?;
+            match found {
+                Found::Batch(header) => fresh.note_batch(&header, config),
+                Found::End => break,
+                Found::Invalid(what) => return Err(damaged(position, what)),
+            }
+        }
+        if fresh.end != self.end {
+            let what = format!("batches end at {}, expected {}", fresh.end, self.end);
+            return Err(damaged(fresh.size, what));
         }
         fresh.complete_time_index();
         if let Err(error) = fresh.persist_indexes(place) {
@@ -362,6 +398,7 @@ impl Segment {
         inner.offsets = fresh.offsets;
         inner.times = fresh.times;
         inner.largest = fresh.largest;
+        Ok(())
     }
 
     /// The largest timestamp of the segment, with the last offset of the first batch that has it.
@@ -404,7 +441,7 @@ impl Segment {
             source,
         };
         let file = self.file(place).map_err(io)?;
-        self.rebuild_indexes(place, config, &*file);
+        self.rebuild_indexes(place, config, &*file)?;
         Ok(self.lock().largest.flatten())
     }
 
