@@ -361,3 +361,63 @@ fn a_log_that_begins_later_opens_empty() {
         (Offset(40), Offset(41))
     );
 }
+
+/// Three batches of two records; the last two share the largest timestamp. Closed cleanly.
+fn closed_log_with_many_entries() -> Bench {
+    let mut bench = Bench::new();
+    bench.config.index_interval_bytes = 1;
+    let mut log = bench.open();
+    for timestamps in [[8, 9], [9, 10], [10, 10]] {
+        append(&mut log, batch(&timestamps, 100)).unwrap();
+    }
+    bench.noted = close(log);
+    bench.disk.end_process();
+    bench
+}
+
+#[test]
+fn a_lost_time_index_changes_no_answer_about_timestamps() {
+    let upper = Offset(6);
+    for length in [None, Some(0), Some(12)] {
+        let bench = closed_log_with_many_entries();
+        let times = "00000000000000000000.timeindex";
+        match length {
+            None => bench.disk.remove_file(&path(times)).unwrap(),
+            Some(length) => truncate(&bench, times, length),
+        }
+        let log = bench.open();
+        let largest = log.max_timestamp_record(upper).unwrap();
+        assert_eq!(largest, Some((Offset(3), WallTime(10))), "{length:?}");
+        let found = log.offset_for_timestamp(WallTime(10), upper).unwrap();
+        assert_eq!(found, Some((Offset(3), WallTime(10))), "{length:?}");
+    }
+}
+
+#[test]
+fn damage_stays_where_it_is_and_does_not_hide_what_follows() {
+    let mut bench = Bench::new();
+    bench.config.index_interval_bytes = 1;
+    let mut log = bench.open();
+    for number in 0..10 {
+        append(&mut log, batch(&[number], 100)).unwrap();
+    }
+    bench.noted = close(log);
+    bench.disk.end_process();
+    // The last offset delta of the fifth batch: the header no longer says where the next one begins.
+    bench.disk.flip_bit(&path(LOG), 4 * size() + 26, 2);
+    let mut log = bench.open();
+    // The look-ups meet the damage, by offset and by timestamp.
+    assert!(log.read(Offset(4), 300, Offset(10), true).is_err());
+    let _met = log.offset_for_timestamp(WallTime(4), Offset(10));
+    let upper = Offset(11);
+    append(&mut log, batch(&[20], 100)).unwrap();
+    for log in [log, {
+        bench.disk.end_process();
+        bench.open()
+    }] {
+        assert_eq!(
+            log.read(Offset(6), 1 << 20, upper, true).unwrap().range,
+            Some(Offset(6)..Offset(11))
+        );
+    }
+}
