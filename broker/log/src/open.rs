@@ -56,7 +56,8 @@ impl Log {
             source,
         };
         place.disk.create_directory(&place.directory).map_err(io)?;
-        partition_metadata::check_or_write(&*place.disk, &place.directory, place.topic_id)?;
+        let is_new = noted.recovery_point == Offset::ZERO;
+        partition_metadata::check_or_write(&*place.disk, &place.directory, place.topic_id, is_new)?;
         let listing = list(&place, noted).map_err(io)?;
         let mut opening = Opening {
             recovery: Recovery::default(),

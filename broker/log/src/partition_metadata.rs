@@ -21,11 +21,13 @@ fn text(id: TopicId) -> String {
     format!("version: 0\ntopic_id: {id}")
 }
 
-/// Writes the file if it is absent; otherwise checks that it names this topic.
+/// Writes the file if it is absent; otherwise checks that it names this topic. In a log that never
+/// was durable (`is_new`) the file may be what a crash left of its first write, and is written anew.
 pub(crate) fn check_or_write(
     disk: &dyn Disk,
     directory: &Path,
     topic_id: TopicId,
+    is_new: bool,
 ) -> Result<(), OpenError> {
     let path = path_in(directory);
     let io = |source| OpenError::Io {
@@ -34,10 +36,13 @@ pub(crate) fn check_or_write(
     };
     let file = disk.open(&path, true).map_err(io)?;
     let length = file.length().map_err(io)?;
+    let write = || {
+        file.truncate(0)?;
+        file.write_all_at(text(topic_id).as_bytes(), 0)?;
+        file.sync_data()
+    };
     if length == 0 {
-        file.write_all_at(text(topic_id).as_bytes(), 0)
-            .map_err(io)?;
-        return file.sync_data().map_err(io);
+        return write().map_err(io);
     }
     // The file is 43 bytes; what is much longer is not one.
     let mut bytes = vec![0; length.min(256) as usize];
@@ -49,6 +54,7 @@ pub(crate) fn check_or_write(
             found,
             expected: topic_id,
         }),
+        None if is_new => write().map_err(io),
         None => Err(OpenError::PartitionMetadata { path }),
     }
 }

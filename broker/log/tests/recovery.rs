@@ -423,3 +423,19 @@ fn damage_stays_where_it_is_and_does_not_hide_what_follows() {
         );
     }
 }
+
+#[test]
+fn partition_metadata_that_a_crash_left_as_zeros_is_written_anew_in_a_new_log_only() {
+    let bench = ten_batches();
+    let name = "partition.metadata";
+    let good = bench.file(name);
+    overwrite(&bench, name, 0, &vec![0; good.len()]);
+    let refused = Log::open(bench.place(), bench.config, bench.noted, bench.now).unwrap_err();
+    assert!(
+        matches!(refused, OpenError::PartitionMetadata { .. }),
+        "{refused}"
+    );
+    let opened = Log::open(bench.place(), bench.config, Noted::default(), bench.now);
+    assert_eq!(opened.unwrap().0.log_end_offset(), Offset(10));
+    assert_eq!(bench.file(name), good);
+}
