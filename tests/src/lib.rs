@@ -1,3 +1,4 @@
-//! Tests.
+//! What tests of the whole broker share: the crash test and the simulation.
 
 pub mod crash;
+pub mod sim;

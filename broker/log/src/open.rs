@@ -129,7 +129,7 @@ impl Opening<'_> {
     fn finish(&mut self, noted: Noted) -> io::Result<bool> {
         let place = self.place;
         // A flush that moved the recovery point has synced the names.
-        let is_new = noted.recovery_point <= noted.log_start_offset;
+        let is_new = noted.recovery_point <= noted.log_start_offset.max(Offset::ZERO);
         if !self.must_sync {
             return Ok(is_new);
         }

@@ -10,6 +10,7 @@ use common::{
     Bench, DIRECTORY, append, append_in, batch, batch_of, close, flush, read_all, records_in,
 };
 use millstream_env::Disk;
+use millstream_env::sim::SimRandom;
 use millstream_log::{Log, Noted, OpenError, ReadError};
 use millstream_model::{LeaderEpoch, Offset, WallTime};
 
@@ -438,4 +439,18 @@ fn partition_metadata_that_a_crash_left_as_zeros_is_written_anew_in_a_new_log_on
     let opened = Log::open(bench.place(), bench.config, Noted::default(), bench.now);
     assert_eq!(opened.unwrap().0.log_end_offset(), Offset(10));
     assert_eq!(bench.file(name), good);
+}
+
+#[test]
+fn what_was_flushed_before_there_was_a_checkpoint_survives_a_power_cut() {
+    for seed in 0..20 {
+        let mut bench = Bench::new();
+        bench.noted = Noted::UNKNOWN;
+        let mut log = bench.open();
+        append(&mut log, batch(&[1], 100)).unwrap();
+        flush(&mut log);
+        drop(log);
+        bench.disk.crash(&SimRandom::new(seed));
+        assert_eq!(bench.open().log_end_offset(), Offset(1), "seed {seed}");
+    }
 }
