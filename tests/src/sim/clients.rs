@@ -13,7 +13,7 @@ use millstream_protocol::messages::{
     CreateTopicsRequest, CreateTopicsResponse, FetchRequest, FetchResponse, InitProducerIdRequest,
     InitProducerIdResponse, ProduceRequest, ProduceResponse,
 };
-use millstream_protocol::records::{BatchBuilder, Codec, batches};
+use millstream_protocol::records::{BatchBuilder, Codec, batches, check_crc};
 use millstream_protocol::wire::{Decoder, Message};
 
 use super::world::World;
@@ -267,9 +267,11 @@ impl Consumer {
         records: &Bytes,
     ) -> Result<(), Violation> {
         for batch in batches(records) {
-            let Ok((header, _)) = batch else {
-                return violation(format!("fetch of {partition}: a batch is damaged"));
+            let damaged = || Violation {
+                what: format!("fetch of {partition}: a batch is damaged"),
             };
+            let (header, bytes) = batch.map_err(|_| damaged())?;
+            check_crc(bytes).map_err(|_| damaged())?;
             let name = (header.producer_id, header.base_sequence);
             oracle.see(name, partition, header.base_offset)?;
             world.note(header.base_offset as u64);

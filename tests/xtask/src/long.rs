@@ -3,13 +3,15 @@
 
 use std::time::Instant;
 
-use crate::check::{built, crash_test, script};
+use crate::check::{crash_test, script};
+use crate::mutants;
 use crate::step;
 use crate::tally::Tally;
 use crate::tools::{cargo, root};
 
 /// What can be run, with what each number means.
-pub const USAGE: &str = "long sim SEEDS | long crash KILLS [SEED] | long fuzz MINUTES_PER_TARGET";
+pub const USAGE: &str =
+    "long sim SEEDS | long mutants SEEDS | long crash KILLS [SEED] | long fuzz MINUTES_PER_TARGET";
 
 /// Runs one of them.
 pub fn run(arguments: &[String]) -> Result<Tally, String> {
@@ -21,14 +23,15 @@ pub fn run(arguments: &[String]) -> Result<Tally, String> {
         .map_err(|_| format!("{number} is not a number; usage: cargo xtask {USAGE}"))?;
     let began = Instant::now();
     let tally = match what.as_str() {
-        "sim" => {
-            build()
-                + step::run(
-                    std::process::Command::new(built("sim"))
-                        .args(["--seeds", number])
-                        .current_dir(root()),
-                )
-        }
+        "sim" => step::run(
+            cargo()
+                .args(["test", "--quiet", "--locked", "--profile", "ci"])
+                .args(["-p", "millstream-tests", "--test", "simulation"])
+                .args(["every_seed", "--", "--nocapture"])
+                .env("MILLSTREAM_SIM_SEEDS", number)
+                .current_dir(root()),
+        ),
+        "mutants" => mutants::run(number),
         "crash" => build() + crash_test(number, rest.first().map_or("1", String::as_str)),
         "fuzz" => step::run(script("tests/fuzz/run.sh").arg((count * 60).to_string())),
         _ => return Err(format!("usage: cargo xtask {USAGE}")),

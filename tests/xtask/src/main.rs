@@ -5,6 +5,7 @@ mod check;
 mod conformance;
 mod hygiene;
 mod long;
+mod mutants;
 mod process;
 mod step;
 mod tally;

@@ -1,0 +1,146 @@
+//! Planted defects: each is written into a copy of the committed tree, and the simulation must find it.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use crate::tally::{Report, Tally};
+use crate::tools::{cargo, root, target};
+
+/// A defect: one text of one file, and what stands in its place.
+struct Mutant {
+    name: &'static str,
+    file: &'static str,
+    text: &'static str,
+    planted: &'static str,
+}
+
+const MUTANTS: [Mutant; 5] = [
+    Mutant {
+        name: "no fsync",
+        file: "broker/node/src/flush.rs",
+        text: "file.sync_data()?;",
+        planted: "let _ = file;",
+    },
+    Mutant {
+        name: "names are not synced",
+        file: "broker/node/src/flush.rs",
+        text: "self.disk.sync_directory(directory)?;",
+        planted: "let _ = directory;",
+    },
+    Mutant {
+        name: "no CRC check",
+        file: "broker/log/src/scan.rs",
+        text: "checks_crc: true,",
+        planted: "checks_crc: false,",
+    },
+    Mutant {
+        name: "acknowledge early",
+        file: "broker/replica/src/partition.rs",
+        text: "Durability::Fsync => self.log.flushed_offset(),",
+        planted: "Durability::Fsync => self.log.log_end_offset(),",
+    },
+    Mutant {
+        name: "drop producer state",
+        file: "broker/log/src/open.rs",
+        text: "producers: producers.0,",
+        planted: "producers: crate::producer_state::ProducerState::default(),",
+    },
+];
+
+/// Plants each and runs so many seeds; one that survives is a failed test.
+pub fn run(seeds: &str) -> Tally {
+    let mut report = Report::new("mutants");
+    let tree = target().join("mutants-tree");
+    match copy(&tree).and_then(|()| simulate(&tree, seeds)) {
+        Ok(Outcome::Holds) => {}
+        Ok(Outcome::Broken) => {
+            let reason = "the simulation fails without any planted defect".to_owned();
+            report.check("nothing planted", Err(reason));
+            return report.finish();
+        }
+        Err(reason) => {
+            report.check("a copy of the tree", Err(reason));
+            return report.finish();
+        }
+    }
+    for mutant in &MUTANTS {
+        let outcome = plant(&tree, mutant).and_then(|original| {
+            let outcome = simulate(&tree, seeds);
+            let path = tree.join(mutant.file);
+            fs::write(&path, original).map_err(|e| format!("{}: {e}", path.display()))?;
+            match outcome? {
+                Outcome::Broken => Ok(()),
+                Outcome::Holds => Err(format!("survives {seeds} seeds")),
+            }
+        });
+        report.check(&format!("{} is caught", mutant.name), outcome);
+    }
+    report.finish()
+}
+
+enum Outcome {
+    Holds,
+    Broken,
+}
+
+fn copy(tree: &Path) -> Result<(), String> {
+    if tree.exists() {
+        fs::remove_dir_all(tree).map_err(|e| format!("{}: {e}", tree.display()))?;
+    }
+    let mut git = Command::new("git");
+    git.args(["clone", "--quiet", "--local"])
+        .arg(root())
+        .arg(tree);
+    match git.status() {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(format!("git clone: {status}")),
+        Err(e) => Err(format!("git: {e}")),
+    }
+}
+
+/// Writes the defect and answers what stood in the file.
+fn plant(tree: &Path, mutant: &Mutant) -> Result<String, String> {
+    let path = tree.join(mutant.file);
+    let original = fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))?;
+    match original.matches(mutant.text).count() {
+        1 => {}
+        count => {
+            return Err(format!(
+                "`{}` stands {count} times in {}",
+                mutant.text, mutant.file
+            ));
+        }
+    }
+    fs::write(&path, original.replace(mutant.text, mutant.planted))
+        .map_err(|e| format!("{}: {e}", path.display()))?;
+    Ok(original)
+}
+
+/// Builds first, so that a defect that does not compile is not taken for one that was caught.
+fn simulate(tree: &Path, seeds: &str) -> Result<Outcome, String> {
+    let test = |run: bool| {
+        let mut command = cargo();
+        command.args(["test", "--quiet", "--locked", "--profile", "ci"]);
+        command.args(["-p", "millstream-tests", "--test", "simulation"]);
+        match run {
+            true => command.args(["every_seed"]),
+            false => command.arg("--no-run"),
+        };
+        command
+            .current_dir(tree)
+            .env("CARGO_TARGET_DIR", target().join("mutants"))
+            .env("MILLSTREAM_SIM_SEEDS", seeds)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .map_err(|e| format!("cargo: {e}"))
+    };
+    if !test(false)?.success() {
+        return Err("does not compile".to_owned());
+    }
+    Ok(match test(true)?.success() {
+        true => Outcome::Holds,
+        false => Outcome::Broken,
+    })
+}
