@@ -173,7 +173,6 @@ impl Producer {
             acks: -1,
             timeout_ms: 600_000,
             topic_data: vec![topic],
-            ..ProduceRequest::default()
         };
         self.sent += 1;
         send(world, self.connection, PRODUCE_VERSION, &request)
