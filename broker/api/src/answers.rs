@@ -128,9 +128,14 @@ impl AnswerQueue {
     /// The token the next request will have.
     #[must_use]
     pub fn next_token(&self) -> RequestToken {
+        self.token(self.slots.len())
+    }
+
+    /// The token of the request in this slot.
+    fn token(&self, slot: usize) -> RequestToken {
         RequestToken {
             connection: self.connection,
-            request: self.front_request + self.slots.len() as u64,
+            request: self.front_request + slot as u64,
         }
     }
 
@@ -224,10 +229,7 @@ impl AnswerQueue {
             {
                 continue;
             }
-            context.token = RequestToken {
-                connection: self.connection,
-                request: self.front_request + index as u64,
-            };
+            context.token = self.token(index);
             self.step(index, |parked| match parked {
                 Parked::Produce(produce) => produce.handle_timeout(),
                 Parked::Fetch(fetch) => fetch.handle_timeout(broker, context),
@@ -239,12 +241,9 @@ impl AnswerQueue {
 
     /// The connection ends: takes its requests out of the queues they wait in.
     pub fn close(&mut self, broker: &Broker, context: &mut Context<'_>) {
-        for (index, slot) in self.slots.drain(..).enumerate() {
+        for (index, slot) in std::mem::take(&mut self.slots).into_iter().enumerate() {
             let Slot::Parked(parked) = slot else { continue };
-            context.token = RequestToken {
-                connection: self.connection,
-                request: self.front_request + index as u64,
-            };
+            context.token = self.token(index);
             match *parked {
                 Parked::Fetch(fetch) => fetch.unpark(context.token),
                 Parked::Group(group) => group.disconnect(broker, context),

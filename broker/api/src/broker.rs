@@ -159,7 +159,8 @@ impl Broker {
         effects: &mut Vec<Effect>,
     ) {
         for shard in &self.shards {
-            shard.step_if_active(self, wall, effects, |shard| {
+            // One that is not loaded forgets them when its offsets expire.
+            let _not_loaded = shard.step_if_active(self, wall, effects, |shard| {
                 shard.handle_topics_deleted(deleted)
             });
         }
@@ -168,7 +169,7 @@ impl Broker {
     /// A group shard forgets offsets and groups whose time is over (`offsets.retention.minutes`).
     pub fn handle_group_expiry(&self, shard: usize, wall: WallTime, effects: &mut Vec<Effect>) {
         if let Some(shard) = self.shards.get(shard) {
-            shard.step_if_active(self, wall, effects, |shard| {
+            let _not_loaded = shard.step_if_active(self, wall, effects, |shard| {
                 shard.handle_expiry(wall, EXPIRED_RECORDS_MAX)
             });
         }

@@ -54,6 +54,13 @@ pub enum Effect {
     },
 }
 
+/// Asks for a flush of the partition, once until a round takes it.
+pub(crate) fn queue_flush(partition: &Arc<HostedPartition>, effects: &mut Vec<Effect>) {
+    if partition.mark_awaits_flush() {
+        effects.push(Effect::Flush(Arc::clone(partition)));
+    }
+}
+
 /// What became of a request.
 pub enum Handled {
     /// The answer is ready.

@@ -9,11 +9,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use millstream_coordinator::{After, CoordinatorRecord, GroupAnswer, Outcome, ParkedAnswer, Shard};
+use millstream_metadata::OFFSETS_TOPIC;
 use millstream_model::{Instant, Offset, RequestToken, WallTime};
 use millstream_protocol::ErrorCode;
 use millstream_protocol::records::{BatchBuilder, Codec, ValidationRules, validate};
 use millstream_replica::{Acks, HostedPartition, ParkedQueue, Released, Waiter};
 
+use crate::context::queue_flush;
 use crate::view::validation_rules;
 use crate::{Broker, Completion, CompletionEvent, Effect};
 
@@ -91,40 +93,35 @@ impl GroupShard {
         effects: &mut Vec<Effect>,
         decide: impl FnOnce(&mut Shard) -> Outcome,
     ) {
-        let mut state = self.lock();
-        let Some(active) = state.as_mut() else {
-            drop(state);
-            let outcome = decide(&mut Shard::loading(broker.config.groups.clone()));
-            let is_hosted = broker
-                .view()
-                .topic(millstream_metadata::OFFSETS_TOPIC)
-                .is_some();
-            for answer in outcome.answers {
-                effects.push(match is_hosted {
-                    true => complete(answer),
-                    false => refuse(answer),
-                });
-            }
+        let Err(decide) = self.step_if_active(broker, wall, effects, decide) else {
             return;
         };
-        let outcome = decide(&mut active.shard);
-        let released = active.carry_out(broker, wall, outcome, effects);
-        self.finish(broker, state, released, effects);
+        let outcome = decide(&mut Shard::loading(broker.config.groups.clone()));
+        let is_hosted = broker.view().topic(OFFSETS_TOPIC).is_some();
+        for answer in outcome.answers {
+            effects.push(match is_hosted {
+                true => complete(answer),
+                false => refuse(answer),
+            });
+        }
     }
 
-    /// Runs a step nobody asked for: on a shard that is not loaded, nothing.
-    pub(crate) fn step_if_active(
+    /// Runs a step, or gives `decide` back when the shard is not loaded.
+    pub(crate) fn step_if_active<F: FnOnce(&mut Shard) -> Outcome>(
         &self,
         broker: &Broker,
         wall: WallTime,
         effects: &mut Vec<Effect>,
-        decide: impl FnOnce(&mut Shard) -> Outcome,
-    ) {
+        decide: F,
+    ) -> Result<(), F> {
         let mut state = self.lock();
-        let Some(active) = state.as_mut() else { return };
+        let Some(active) = state.as_mut() else {
+            return Err(decide);
+        };
         let outcome = decide(&mut active.shard);
         let released = active.carry_out(broker, wall, outcome, effects);
         self.finish(broker, state, released, effects);
+        Ok(())
     }
 
     /// Runs the timers that are due.
@@ -273,8 +270,8 @@ impl Active {
             locked.handle_append(batch, frame_bytes, &validated, Acks::Leader, NOBODY, wall)
         };
         let append = append.map_err(|error| failed(&error))?;
-        if append.needs_flush && self.partition.mark_awaits_flush() {
-            effects.push(Effect::Flush(Arc::clone(&self.partition)));
+        if append.needs_flush {
+            queue_flush(&self.partition, effects);
         }
         for (index, record) in records.iter().enumerate() {
             let offset = append.appended.base_offset.plus(index as i64);

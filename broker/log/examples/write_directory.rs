@@ -126,7 +126,7 @@ fn fill(log: &mut Log, numbers: std::ops::Range<i64>, sequences: &mut [i32; 4]) 
         let batch = builder.build(0, -1);
         let validated = validate(&batch, &RULES).unwrap();
         let epoch = LeaderEpoch((number / 250) as i32);
-        log.append(batch, &validated, epoch, WallTime(START))
+        log.append(batch, usize::MAX, &validated, epoch, WallTime(START))
             .unwrap();
     }
 }

@@ -33,21 +33,10 @@ impl Log {
     /// Appends one validated batch at the log's end, or recognises it as a duplicate. `batch` is the
     /// header as received (what is stored is `validated.header`) and its records.
     ///
-    /// What `batch` is a slice of is not known here: the cache keeps a copy. A caller that knows
-    /// calls [`Log::append_from_frame`].
+    /// `batch` is a slice of an allocation of `frame_bytes`: the cache shares it unless that would
+    /// keep more than twice the batch alive. Where the allocation is not known, `usize::MAX` has the
+    /// cache keep a copy.
     pub fn append(
-        &mut self,
-        batch: Bytes,
-        validated: &ValidatedBatch,
-        leader_epoch: LeaderEpoch,
-        now: WallTime,
-    ) -> Result<Appended, AppendError> {
-        self.append_from_frame(batch, usize::MAX, validated, leader_epoch, now)
-    }
-
-    /// Like [`Log::append`], for a batch that is a slice of an allocation of `frame_bytes`: the cache
-    /// shares it unless that would keep more than twice the batch alive.
-    pub fn append_from_frame(
         &mut self,
         batch: Bytes,
         frame_bytes: usize,

@@ -275,6 +275,21 @@ impl Segment {
         ])
     }
 
+    fn io(&self, place: &LogPlace, source: io::Error) -> ReadError {
+        ReadError::Io {
+            path: self.log_path(place),
+            source,
+        }
+    }
+
+    fn damaged(&self, place: &LogPlace, position: u64, what: String) -> ReadError {
+        ReadError::Damaged {
+            path: self.log_path(place),
+            position,
+            what,
+        }
+    }
+
     /// The first batch that ends at or after `offset`. `None` at the end of the segment.
     pub(crate) fn find(
         &self,
@@ -282,10 +297,7 @@ impl Segment {
         config: &LogConfig,
         offset: Offset,
     ) -> Result<Option<Located>, ReadError> {
-        let io = |source| ReadError::Io {
-            path: self.log_path(place),
-            source,
-        };
+        let io = |source| self.io(place, source);
         let file = self.file(place).map_err(io)?;
         let mut scan = self.scan_from_floor(place, config, &*file, offset)?;
         loop {
@@ -296,13 +308,7 @@ impl Segment {
                 }
                 Found::Batch(_) => {}
                 Found::End => return Ok(None),
-                Found::Invalid(what) => {
-                    return Err(ReadError::Damaged {
-                        path: self.log_path(place),
-                        position,
-                        what,
-                    });
-                }
+                Found::Invalid(what) => return Err(self.damaged(place, position, what)),
             }
         }
     }
@@ -366,26 +372,17 @@ impl Segment {
         tracing::warn!(segment = %self.log_path(place).display(), "index is wrong and built again");
         let mut fresh = Segment::sealed(self.base..self.base, 0, (0, 0), self.created);
         let mut scan = Scan::headers(file, 0, self.size).expecting(self.base);
-        let damaged = |position, what| ReadError::Damaged {
-            path: self.log_path(place),
-            position,
-            what,
-        };
         loop {
             let position = scan.position();
-            let found = scan.next().map_err(|source| ReadError::Io {
-                path: self.log_path(place),
-                source,
-            })?;
-            match found {
+            match scan.next().map_err(|source| self.io(place, source))? {
                 Found::Batch(header) => fresh.note_batch(&header, config),
                 Found::End => break,
-                Found::Invalid(what) => return Err(damaged(position, what)),
+                Found::Invalid(what) => return Err(self.damaged(place, position, what)),
             }
         }
         if fresh.end != self.end {
             let what = format!("batches end at {}, expected {}", fresh.end, self.end);
-            return Err(damaged(fresh.size, what));
+            return Err(self.damaged(place, fresh.size, what));
         }
         fresh.complete_time_index();
         if let Err(error) = fresh.persist_indexes(place) {
@@ -436,10 +433,7 @@ impl Segment {
             self.lock().largest = Some(Some(entry));
             return Ok(Some(entry));
         }
-        let io = |source| ReadError::Io {
-            path: self.log_path(place),
-            source,
-        };
+        let io = |source| self.io(place, source);
         let file = self.file(place).map_err(io)?;
         self.rebuild_indexes(place, config, &*file)?;
         Ok(self.lock().largest.flatten())

@@ -472,7 +472,7 @@ fn a_batch_that_fills_its_frame_is_not_copied() {
     let batch = frame.slice(50..);
     let validated = ValidatedBatch::trusted(BatchHeader::read(&batch).unwrap());
     let records = batch.as_ptr().wrapping_add(HEADER_SIZE);
-    log.append_from_frame(batch, frame.len(), &validated, LeaderEpoch(3), NOW)
+    log.append(batch, frame.len(), &validated, LeaderEpoch(3), NOW)
         .unwrap();
     let read = log.read(Offset(0), 1000, Offset(1), true).unwrap();
     assert_eq!(read.parts.len(), 2);

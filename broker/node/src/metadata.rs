@@ -1,5 +1,6 @@
 //! Changes of metadata: decide, append and sync, apply, open or close partitions, answer.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError};
 
 use millstream_api::{Completion, CompletionEvent, Effect, HostedTopic, Proposal, ProposalAnswer};
@@ -246,10 +247,16 @@ impl Node {
             let removed = self
                 .disk
                 .rename(&from, &away)
-                .and_then(|()| self.disk.remove_directory(&away))
-                .and_then(|()| self.disk.sync_directory(&directory.path));
+                .and_then(|()| self.disk.remove_directory(&away));
             if let Err(error) = removed {
                 tracing::warn!(partition = %partition.name, %error, "files could not be removed");
+            }
+        }
+        let touched = topic.partitions.iter().map(|partition| partition.directory);
+        for directory in touched.collect::<BTreeSet<_>>() {
+            let path = &self.directories[directory].path;
+            if let Err(error) = self.disk.sync_directory(path) {
+                tracing::warn!(path = %path.display(), %error, "removal is not durable yet");
             }
         }
     }

@@ -109,7 +109,7 @@ impl Node {
                 {
                     let noted = match hosted.lock() {
                         Ok(mut locked) => locked.log_mut().checkpoint(),
-                        // What held at the start holds still: nothing was written since.
+                        // What was durable at the start still is.
                         Err(_) => directory.noted(topic.id, hosted.name.partition),
                     };
                     if noted == Noted::UNKNOWN {

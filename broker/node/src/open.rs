@@ -175,13 +175,11 @@ fn create_directory(disk: &dyn Disk, path: &Path) -> io::Result<()> {
         return Ok(());
     }
     disk.create_directory(path)?;
-    for ancestor in path.ancestors().skip(1) {
-        match ancestor.as_os_str().is_empty() {
-            true => disk.sync_directory(Path::new("."))?,
-            false => disk.sync_directory(ancestor)?,
-        }
-    }
-    Ok(())
+    let mut above = path.ancestors().skip(1);
+    above.try_for_each(|ancestor| match ancestor.as_os_str().is_empty() {
+        true => disk.sync_directory(Path::new(".")),
+        false => disk.sync_directory(ancestor),
+    })
 }
 
 /// Reads and checks every directory's identity, before any is written to.

@@ -35,12 +35,8 @@ impl HostedPartition {
         partition: Partition,
     ) -> HostedPartition {
         HostedPartition {
-            name,
-            topic_id,
-            directory,
             partition: Some(Mutex::new(partition)),
-            awaits_flush: AtomicBool::new(false),
-            is_deleted: AtomicBool::new(false),
+            ..HostedPartition::offline(name, topic_id, directory)
         }
     }
 

@@ -111,8 +111,8 @@ impl Partition {
         partition
     }
 
-    /// Appends one validated batch, which is a slice of an allocation of `frame_bytes`. With [`Acks::All`] and a batch that is not durable yet, the
-    /// waiter is parked.
+    /// Appends one validated batch, which is a slice of an allocation of `frame_bytes`. With
+    /// [`Acks::All`] and a batch that is not durable yet, the waiter is parked.
     pub fn handle_append(
         &mut self,
         batch: Bytes,
@@ -123,9 +123,7 @@ impl Partition {
         now: WallTime,
     ) -> Result<PartitionAppend, AppendError> {
         let epoch = self.leader_epoch;
-        let appended = self
-            .log
-            .append_from_frame(batch, frame_bytes, validated, epoch, now)?;
+        let appended = self.log.append(batch, frame_bytes, validated, epoch, now)?;
         let released = self.advance();
         let end = appended.last_offset.next();
         let is_parked = acks == Acks::All && end > self.high_watermark;

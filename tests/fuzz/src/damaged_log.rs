@@ -188,7 +188,7 @@ fn append(log: &mut Log, batch: &Bytes, epoch: LeaderEpoch) -> Option<bool> {
         now_ms: NOW,
     };
     let validated = validate(batch, &rules).expect("it was built here");
-    log.append(batch.clone(), &validated, epoch, WallTime(NOW))
+    log.append(batch.clone(), usize::MAX, &validated, epoch, WallTime(NOW))
         .ok()
         .map(|appended| appended.duplicate)
 }

@@ -140,7 +140,7 @@ impl Clients {
     }
 
     /// Whether every batch is acknowledged and everything has been read.
-    pub(crate) fn are_done(&mut self, _world: &mut World) -> bool {
+    pub(crate) fn are_done(&self) -> bool {
         let all_sent = self
             .producers
             .iter()

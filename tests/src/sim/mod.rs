@@ -85,7 +85,7 @@ pub fn run(seed: u64, planted: Planted) -> Result<Trace, Violation> {
     world.crash()?;
     clients.reconnect(&mut world);
     for _ in 0..STEPS_TO_THE_END {
-        if clients.are_done(&mut world) {
+        if clients.are_done() {
             clients.oracle.check_the_end()?;
             return Ok(Trace {
                 hash: world.trace,

@@ -259,12 +259,7 @@ impl World {
 
     /// A client's frame arrives.
     pub(crate) fn send(&mut self, connection: u64, frame: &Frame) -> Result<(), Violation> {
-        let mut bytes = BytesMut::with_capacity(frame.len());
-        frame
-            .parts
-            .iter()
-            .for_each(|part| bytes.extend_from_slice(part));
-        let bytes = bytes.freeze().slice(4..);
+        let bytes = without_length(frame);
         self.on_connection(connection, |node, answers, context| {
             let handled = handle_frame(&node.broker, context, &bytes);
             answers.push(handled).map_err(|reason| Violation {
@@ -299,11 +294,15 @@ impl World {
     /// The next answer on a connection, without its length.
     pub(crate) fn receive(&mut self, connection: u64) -> Option<Bytes> {
         let frame = self.connections.get_mut(&connection)?.answers.pop_ready()?;
-        let mut bytes = BytesMut::with_capacity(frame.len());
-        frame
-            .parts
-            .iter()
-            .for_each(|part| bytes.extend_from_slice(part));
-        Some(bytes.freeze().slice(4..))
+        Some(without_length(&frame))
     }
+}
+
+/// What a frame holds behind its length prefix.
+fn without_length(frame: &Frame) -> Bytes {
+    let mut bytes = BytesMut::with_capacity(frame.len());
+    for part in &frame.parts {
+        bytes.extend_from_slice(part);
+    }
+    bytes.freeze().slice(4..)
 }

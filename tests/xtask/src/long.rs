@@ -1,6 +1,7 @@
 //! `cargo xtask long`: runs that take too long for every change. Each ends in a summary line, which is
 //! written down in `tests/RESULTS.md`.
 
+use std::process::Command;
 use std::time::Instant;
 
 use crate::check::{crash_test, script};
@@ -23,14 +24,7 @@ pub fn run(arguments: &[String]) -> Result<Tally, String> {
         .map_err(|_| format!("{number} is not a number; usage: cargo xtask {USAGE}"))?;
     let began = Instant::now();
     let tally = match what.as_str() {
-        "sim" => step::run(
-            cargo()
-                .args(["test", "--quiet", "--locked", "--profile", "ci"])
-                .args(["-p", "millstream-tests", "--test", "simulation"])
-                .args(["every_seed", "--", "--nocapture"])
-                .env("MILLSTREAM_SIM_SEEDS", number)
-                .current_dir(root()),
-        ),
+        "sim" => step::run(simulation(number).args(["every_seed", "--", "--nocapture"])),
         "mutants" => mutants::run(number),
         "crash" => build() + crash_test(number, rest.first().map_or("1", String::as_str)),
         "fuzz" => step::run(script("tests/fuzz/run.sh").arg((count * 60).to_string())),
@@ -41,6 +35,17 @@ pub fn run(arguments: &[String]) -> Result<Tally, String> {
         began.elapsed().as_secs_f64()
     );
     Ok(tally)
+}
+
+/// The simulation of so many seeds, to be told which of its tests.
+pub fn simulation(seeds: &str) -> Command {
+    let mut command = cargo();
+    command
+        .args(["test", "--quiet", "--locked", "--profile", "ci"])
+        .args(["-p", "millstream-tests", "--test", "simulation"])
+        .env("MILLSTREAM_SIM_SEEDS", seeds)
+        .current_dir(root());
+    command
 }
 
 fn build() -> Tally {

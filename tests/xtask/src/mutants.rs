@@ -4,8 +4,9 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use crate::long::simulation;
 use crate::tally::{Report, Tally};
-use crate::tools::{cargo, root, target};
+use crate::tools::{root, target};
 
 /// A defect: one text of one file, and what stands in its place.
 struct Mutant {
@@ -119,27 +120,20 @@ fn plant(tree: &Path, mutant: &Mutant) -> Result<String, String> {
 
 /// Builds first, so that a defect that does not compile is not taken for one that was caught.
 fn simulate(tree: &Path, seeds: &str) -> Result<Outcome, String> {
-    let test = |run: bool| {
-        let mut command = cargo();
-        command.args(["test", "--quiet", "--locked", "--profile", "ci"]);
-        command.args(["-p", "millstream-tests", "--test", "simulation"]);
-        match run {
-            true => command.args(["every_seed"]),
-            false => command.arg("--no-run"),
-        };
-        command
+    let test = |what: &str| {
+        simulation(seeds)
+            .arg(what)
             .current_dir(tree)
             .env("CARGO_TARGET_DIR", target().join("mutants"))
-            .env("MILLSTREAM_SIM_SEEDS", seeds)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .status()
             .map_err(|e| format!("cargo: {e}"))
     };
-    if !test(false)?.success() {
+    if !test("--no-run")?.success() {
         return Err("does not compile".to_owned());
     }
-    Ok(match test(true)?.success() {
+    Ok(match test("every_seed")?.success() {
         true => Outcome::Holds,
         false => Outcome::Broken,
     })

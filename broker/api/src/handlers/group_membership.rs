@@ -7,12 +7,12 @@ use millstream_coordinator::{
     GroupAnswer, Outcome, RequestContext, Shard, TopicLookup, join_offset_fetch, shard_of,
 };
 use millstream_model::TopicId;
-use millstream_protocol::ErrorCode;
 use millstream_protocol::frame::Frame;
 use millstream_protocol::messages::offset_fetch_response::OffsetFetchResponseGroup;
 use millstream_protocol::messages::{
     HeartbeatRequest, JoinGroupRequest, LeaveGroupRequest, SyncGroupRequest,
 };
+use millstream_protocol::{ApiKey, ErrorCode};
 
 use crate::answers::Parked;
 use crate::context::CloseReason;
@@ -78,9 +78,10 @@ pub(crate) fn step(
     decide: impl FnOnce(&mut Shard, &RequestContext<'_>) -> Outcome,
 ) -> Handled {
     decide_in_shard(broker, context, request, group_id, decide);
+    let waits_for_others = matches!(request.reply.api_key, ApiKey::JoinGroup | ApiKey::SyncGroup);
     let parked = ParkedGroup {
         reply: request.reply,
-        group_id: Some(group_id.into()),
+        group_id: waits_for_others.then(|| group_id.into()),
         fetches: Vec::new(),
     };
     Handled::Parked(Box::new(Parked::Group(parked)))
@@ -109,7 +110,7 @@ pub(crate) fn decide_in_shard(
 /// A request that waits for a group coordinator.
 pub struct ParkedGroup {
     pub(crate) reply: Reply,
-    /// The group, where the request is of one.
+    /// The group, where its other members are waited for.
     pub(crate) group_id: Option<Box<str>>,
     /// For OffsetFetch: the groups asked for, each with its answer once it is there.
     pub(crate) fetches: Vec<(String, Option<OffsetFetchResponseGroup<'static>>)>,
@@ -147,7 +148,8 @@ impl ParkedGroup {
         let (now, wall, token) = (context.now, context.wall, context.token);
         let shards = broker.group_shards();
         let index = shard_of(group_id, shards.len() as i32);
-        shards[index as usize].step_if_active(broker, wall, context.effects, |shard| {
+        let shard = &shards[index as usize];
+        let _not_loaded = shard.step_if_active(broker, wall, context.effects, |shard| {
             shard.handle_disconnect(now, wall, group_id, token)
         });
     }

@@ -13,7 +13,6 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::time::Duration;
 
 use millstream_log::AppendError;
@@ -30,11 +29,11 @@ use millstream_protocol::records::{BatchRefusal, single_batch, validate};
 use millstream_replica::{AckFailure, Acks, HostedPartition, Waiter};
 
 use crate::answers::Parked;
-use crate::context::CloseReason;
+use crate::context::{CloseReason, queue_flush};
 use crate::dispatch::Request;
 use crate::reply::Reply;
 use crate::view::validation_rules;
-use crate::{Broker, Context, Effect, Handled, HostedTopic};
+use crate::{Broker, Context, Handled, HostedTopic};
 
 /// The longest an `acks=all` answer is parked, whatever the client asks.
 const TIMEOUT_MAX: Duration = Duration::from_secs(600);
@@ -231,7 +230,7 @@ impl ProduceStep<'_> {
                 locked.handle_append(batch, frame_bytes, &validated, acks, waiter, context.wall);
             // A log that failed answers those who wait in it with the next round.
             if locked.log().is_offline() {
-                queue_flush(partition, context);
+                queue_flush(partition, context.effects);
             }
             outcome
         };
@@ -240,7 +239,7 @@ impl ProduceStep<'_> {
             self.waiting.push(place);
         }
         if append.needs_flush {
-            queue_flush(partition, context);
+            queue_flush(partition, context.effects);
         }
         self.broker
             .handle_released(partition, append.released, context.effects);
@@ -251,12 +250,6 @@ impl ProduceStep<'_> {
             log_start_offset: append.appended.log_start_offset.0,
             ..PartitionProduceResponse::default()
         })
-    }
-}
-
-fn queue_flush(partition: &Arc<HostedPartition>, context: &mut Context<'_>) {
-    if partition.mark_awaits_flush() {
-        context.effects.push(Effect::Flush(Arc::clone(partition)));
     }
 }
 

@@ -110,7 +110,7 @@ pub fn append(log: &mut Log, batch: Bytes) -> Result<Appended, AppendError> {
 
 pub fn append_in(log: &mut Log, batch: Bytes, epoch: i32) -> Result<Appended, AppendError> {
     let validated = ValidatedBatch::trusted(BatchHeader::read(&batch).unwrap());
-    log.append(batch, &validated, LeaderEpoch(epoch), NOW)
+    log.append(batch, usize::MAX, &validated, LeaderEpoch(epoch), NOW)
 }
 
 /// One flush, all of it.
