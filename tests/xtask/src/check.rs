@@ -1,6 +1,6 @@
 //! `cargo xtask check`: everything that must hold before a change lands, in one command that edits nothing.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
@@ -149,11 +149,11 @@ pub fn script(path: &str) -> Command {
 }
 
 fn crash() -> Tally {
-    crash_test(CRASH_KILLS, CRASH_SEED)
+    crash_test(&built("millstream"), CRASH_KILLS, CRASH_SEED)
 }
 
-/// Kills the broker under load, then has Kafka read the files that it left.
-pub fn crash_test(kills: &str, seed: &str) -> Tally {
+/// Kills this broker under load, then has Kafka read the files that it left.
+pub fn crash_test(broker: &Path, kills: &str, seed: &str) -> Tally {
     let data = target().join("crash-data");
     if data.exists()
         && let Err(e) = std::fs::remove_dir_all(&data)
@@ -162,7 +162,7 @@ pub fn crash_test(kills: &str, seed: &str) -> Tally {
         return Tally::one(false);
     }
     let mut command = Command::new(built("crash"));
-    command.arg("--millstream").arg(built("millstream"));
+    command.arg("--millstream").arg(broker);
     command
         .args(["--kills", kills, "--seed", seed, "--data-dir"])
         .arg(&data);

@@ -1,18 +1,18 @@
 //! `cargo xtask long`: runs that take too long for every change. Each ends in a summary line, which is
 //! written down in `tests/RESULTS.md`.
 
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Instant;
 
 use crate::check::{crash_test, script};
-use crate::mutants;
-use crate::step;
 use crate::tally::Tally;
-use crate::tools::{cargo, root};
+use crate::tools::{cargo, root, target};
+use crate::{figures, mutants, step};
 
 /// What can be run, with what each number means.
-pub const USAGE: &str =
-    "long sim SEEDS | long mutants SEEDS | long crash KILLS [SEED] | long fuzz MINUTES_PER_TARGET";
+pub const USAGE: &str = "long sim SEEDS | long mutants SEEDS | long crash KILLS [SEED] \
+    | long fuzz MINUTES_PER_TARGET [TARGET...] | long figures ROUNDS";
 
 /// Runs one of them.
 pub fn run(arguments: &[String]) -> Result<Tally, String> {
@@ -26,8 +26,13 @@ pub fn run(arguments: &[String]) -> Result<Tally, String> {
     let tally = match what.as_str() {
         "sim" => step::run(simulation(number).args(["every_seed", "--", "--nocapture"])),
         "mutants" => mutants::run(number),
-        "crash" => build() + crash_test(number, rest.first().map_or("1", String::as_str)),
-        "fuzz" => step::run(script("tests/fuzz/run.sh").arg((count * 60).to_string())),
+        "figures" => release() + figures::run(count, &binary()),
+        "crash" => crash(number, rest.first().map_or("1", String::as_str)),
+        "fuzz" => step::run(
+            script("tests/fuzz/run.sh")
+                .arg((count * 60).to_string())
+                .args(rest),
+        ),
         _ => return Err(format!("usage: cargo xtask {USAGE}")),
     };
     println!(
@@ -48,16 +53,35 @@ pub fn simulation(seeds: &str) -> Command {
     command
 }
 
-fn build() -> Tally {
-    let built = step::run_as_one(cargo().args([
-        "build",
-        "--quiet",
-        "--locked",
-        "--workspace",
-        "--bins",
+/// The load of the `ci` profile on the broker that people run.
+fn crash(kills: &str, seed: &str) -> Tally {
+    let load = [
+        "-p",
+        "millstream-tests",
+        "--bin",
+        "crash",
         "--profile",
         "ci",
-    ]));
+    ];
+    let built = build(&load) + release();
+    if built.failed > 0 {
+        return built;
+    }
+    built + crash_test(&binary(), kills, seed)
+}
+
+/// Builds the broker that people run.
+fn release() -> Tally {
+    build(&["-p", "millstream", "--bin", "millstream", "--release"])
+}
+
+fn binary() -> PathBuf {
+    target().join("release/millstream")
+}
+
+/// Builds a program.
+fn build(program: &[&str]) -> Tally {
+    let built = step::run_as_one(cargo().args(["build", "--quiet", "--locked"]).args(program));
     // A build is no test, but one that fails is a failure.
     Tally { passed: 0, ..built }
 }

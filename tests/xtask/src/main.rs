@@ -3,6 +3,7 @@
 mod arrows;
 mod check;
 mod conformance;
+mod figures;
 mod hygiene;
 mod long;
 mod mutants;

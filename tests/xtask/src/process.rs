@@ -69,6 +69,10 @@ impl Process {
         self.stderr.take()
     }
 
+    pub fn id(&self) -> u32 {
+        self.id
+    }
+
     /// Asks it to end, as an operator would.
     pub fn terminate(&self) {
         let _ = Command::new("kill")

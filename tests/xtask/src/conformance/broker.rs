@@ -8,13 +8,21 @@ use std::process::Command;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use super::console::java;
+use super::console::{java, java_with};
 use crate::process::{Process, last_lines, lines};
 
 /// Longer than a whole run may take.
 const LIFE_MAX: Duration = Duration::from_secs(3600);
 const START_MAX: Duration = Duration::from_secs(60);
 const STOP_MAX: Duration = Duration::from_secs(60);
+/// What Kafka's own start script gives its virtual machine.
+const KAFKA_JVM: [&str; 5] = [
+    "-Xms1g",
+    "-Xmx1g",
+    "-XX:+UseG1GC",
+    "-XX:MaxGCPauseMillis=20",
+    "-XX:InitiatingHeapOccupancyPercent=35",
+];
 
 /// Which broker.
 #[derive(Clone, Debug)]
@@ -53,6 +61,11 @@ impl Broker {
 
     pub fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port)
+    }
+
+    /// Its process id while it runs.
+    pub fn id(&self) -> Option<u32> {
+        self.process.as_ref().map(Process::id)
     }
 
     /// Where the partitions lie.
@@ -157,7 +170,7 @@ impl Broker {
                 ));
             }
         }
-        let mut command = java(jars, "kafka.Kafka");
+        let mut command = java_with(&KAFKA_JVM, jars, "kafka.Kafka");
         command.arg(&file);
         Ok(command)
     }

@@ -24,10 +24,15 @@ pub struct Console {
 
 /// A Java program of Kafka's.
 pub fn java(jars: &Path, class: &str) -> Command {
+    java_with(&["-Xmx512m"], jars, class)
+}
+
+/// The same with other options for the virtual machine.
+pub fn java_with(options: &[&str], jars: &Path, class: &str) -> Command {
     let log = root().join("tests/conformance/console/log4j2.properties");
     let mut command = Command::new("java");
     command
-        .arg("-Xmx512m")
+        .args(options)
         .arg(format!("-Dlog4j2.configurationFile={}", log.display()));
     command.arg("-cp").arg(jars.join("*")).arg(class);
     command

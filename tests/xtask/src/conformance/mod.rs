@@ -21,16 +21,15 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use self::broker::Broker;
 use self::client::Client;
 use self::console::Console;
 use self::record::Plan;
-use self::setup::Absent;
 use self::verify::Verifier;
 use crate::tally::{Report, Tally};
 use crate::{check, tools};
 
-pub use self::broker::Kind;
+pub use self::broker::{Broker, Kind};
+pub use self::setup::{Absent, jars};
 
 const PARTITIONS: i32 = 6;
 /// Records of the smaller passages, one for each codec.
