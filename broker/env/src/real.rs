@@ -11,6 +11,9 @@ use millstream_model::{Instant, WallTime};
 
 use crate::{Clock, DirectoryEntry, Disk, File, Random};
 
+/// At least as large as a page of the cache, or a multiple of it.
+const PAGE: u64 = 64 << 10;
+
 /// The operating system's clocks.
 pub struct RealClock {
     start: StdInstant,
@@ -159,5 +162,13 @@ impl File for RealFile {
 
     fn sync_data(&self) -> io::Result<()> {
         self.file.sync_data()
+    }
+
+    fn forget_cached(&self, position: u64) -> io::Result<()> {
+        self.file.sync_data()?;
+        // Pages are dropped whole; the kernel keeps the one that is only partly in the range.
+        let start = position / PAGE * PAGE;
+        rustix::fs::fadvise(&self.file, start, None, rustix::fs::Advice::DontNeed)?;
+        Ok(())
     }
 }

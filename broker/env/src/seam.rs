@@ -70,6 +70,11 @@ pub trait File: Send + Sync {
     /// Makes all written bytes and the length durable (`fdatasync`). After an error nothing written
     /// since the last success may be believed, and the call is never repeated.
     fn sync_data(&self) -> io::Result<()>;
+    /// Makes later reads from `position` on see what the disk holds. Bytes of a write-back that failed
+    /// under an earlier process stand in the page cache, marked clean, and are on no disk: what is
+    /// dirty is written first, then the cache is dropped. The length stays as it is; what the disk
+    /// does not hold reads as zeros. *Errors*: those of [`File::sync_data`].
+    fn forget_cached(&self, position: u64) -> io::Result<()>;
 
     /// Writes the whole of `bytes`, going on after short writes. *Errors*: `WriteZero` when the file
     /// takes no more.

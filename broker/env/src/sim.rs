@@ -4,8 +4,9 @@
 //! at once and durable after [`Disk::sync_directory`] of its parent. [`SimDisk::crash`] loses what is
 //! not durable, in the ways real disks do: each unsynced write is kept, lost or torn on its own, so a
 //! later one may survive an earlier one; a file may have its new length and zeros where the data
-//! should be; an unsynced name may be there or not. After a failed sync the unsynced writes may be
-//! lost although they read back until the crash (as Linux marks failed pages clean).
+//! should be; an unsynced name may be there or not. After a failed sync the unsynced writes are lost,
+//! although they read back until a crash or [`File::forget_cached`] (as Linux marks failed pages
+//! clean), and no later sync brings them back.
 //!
 //! ```text
 //!   durable bytes ──sync──◄── pending writes (in order) ──► what readers see
@@ -199,21 +200,7 @@ impl SimDisk {
     pub fn flip_bit(&self, path: &Path, position: u64, bit: u8) {
         let state = lock(&self.state);
         if let Some(Node::File(file)) = state.names.get(path) {
-            let mut file = lock(file);
-            for bytes in [position as usize]
-                .into_iter()
-                .flat_map(|at| [(at, true), (at, false)])
-            {
-                let (at, is_visible) = bytes;
-                let target = if is_visible {
-                    &mut file.visible
-                } else {
-                    &mut file.durable
-                };
-                if let Some(byte) = target.get_mut(at) {
-                    *byte ^= 1 << (bit & 7);
-                }
-            }
+            lock(file).flip(position as usize, 1 << (bit & 7));
         }
     }
 
@@ -290,6 +277,24 @@ fn same(a: Option<&Node>, b: Option<&Node>) -> bool {
 }
 
 impl FileState {
+    /// In what is seen, what is durable, and what the next sync would write.
+    fn flip(&mut self, at: usize, mask: u8) {
+        let flip = |bytes: &mut [u8], at: usize| {
+            if let Some(byte) = bytes.get_mut(at) {
+                *byte ^= mask;
+            }
+        };
+        flip(&mut self.visible, at);
+        flip(&mut self.durable, at);
+        for change in &mut self.pending {
+            if let Change::Write { position, bytes } = change
+                && let Some(at) = at.checked_sub(*position as usize)
+            {
+                flip(bytes, at);
+            }
+        }
+    }
+
     fn crash(&mut self, random: &SimRandom) {
         for change in std::mem::take(&mut self.pending) {
             match random.below(4) {
@@ -598,8 +603,27 @@ impl File for SimFile {
             return Err(io::Error::other("simulated sync failure"));
         }
         if !lies {
-            file.pending.clear();
-            file.durable = file.visible.clone();
+            // Only what is dirty is written: the bytes of a failed sync are clean, and stay lost.
+            let file = &mut *file;
+            for change in file.pending.drain(..) {
+                apply(&mut file.durable, &change);
+            }
+        }
+        Ok(())
+    }
+
+    fn forget_cached(&self, position: u64) -> io::Result<()> {
+        self.sync_data()?;
+        let mut file = lock(&self.file);
+        let start = usize::try_from(position).unwrap_or(usize::MAX);
+        // What waits for a sync that lies is dirty still, and dirty pages are not dropped.
+        let mut on_disk = file.durable.clone();
+        for change in &file.pending {
+            apply(&mut on_disk, change);
+        }
+        on_disk.resize(file.visible.len(), 0);
+        if start < on_disk.len() {
+            file.visible[start..].copy_from_slice(&on_disk[start..]);
         }
         Ok(())
     }

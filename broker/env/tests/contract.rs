@@ -38,7 +38,36 @@ fn a_file_reads_back_what_was_written() {
         assert_eq!(file.read_at(&mut buffer, 4).unwrap(), 4);
         assert_eq!(&buffer[..4], b"ad\0\0");
         file.sync_data().unwrap();
+        file.write_all_at(b"new", 8).unwrap();
+        file.forget_cached(9).unwrap();
+        assert_eq!(file.read_at(&mut buffer, 4).unwrap(), 7);
+        assert_eq!(&buffer[..7], b"ad\0\0new");
     });
+}
+
+#[test]
+fn bytes_of_a_failed_sync_read_back_until_the_cache_forgets_them() {
+    let disk = SimDisk::default();
+    disk.create_directory(Path::new("/data")).unwrap();
+    let file = disk.open(Path::new("/data/file"), true).unwrap();
+    file.write_all_at(b"durable", 0).unwrap();
+    file.sync_data().unwrap();
+    file.write_all_at(b"failed", 7).unwrap();
+    disk.set_faults(SimFaults {
+        fail_next_sync: true,
+        ..SimFaults::default()
+    });
+    assert!(file.sync_data().is_err());
+    // Marked clean, so a sync that succeeds brings nothing back.
+    file.sync_data().unwrap();
+    disk.end_process();
+    let file = disk.open(Path::new("/data/file"), false).unwrap();
+    let mut buffer = [0; 13];
+    file.read_exact_at(&mut buffer, 0).unwrap();
+    assert_eq!(&buffer, b"durablefailed");
+    file.forget_cached(7).unwrap();
+    file.read_exact_at(&mut buffer, 0).unwrap();
+    assert_eq!(&buffer, b"durable\0\0\0\0\0\0");
 }
 
 #[test]

@@ -11,7 +11,8 @@
 //! A power cut may leave any mixture of the unsynced writes: later ones without earlier ones, zeros,
 //! halves. So the log ends at the first batch that is not whole. Below the recovery point nothing is
 //! ever cut: what is wrong there is damage, and the log is not opened if its end cannot be reached.
-//! Everything that was kept is synced before anybody may see it.
+//! Everything that was kept is synced before anybody may see it. What is above the point is read from the
+//! disk, not from the page cache: after a failed sync the two differ (FAILURES.md S10).
 //!
 //! Indexes, producers and leader epochs are derived from batches. What is on disk of them is taken as
 //! far as it fits the batches, and the rest is made again.
@@ -161,6 +162,11 @@ impl Opening<'_> {
             }
         }
         let start = segment.size;
+        if start < size {
+            // The last process may have ended after a failed sync, whose bytes the page cache shows
+            // and the disk does not have.
+            file.forget_cached(start).map_err(|error| self.io(error))?;
+        }
         let mut scan = Scan::checked(&*file, start, size).expecting(segment.end);
         let broken = loop {
             match scan.next().map_err(|error| self.io(error))? {

@@ -124,6 +124,8 @@ impl Quorum {
         }
         let io = |source| OpenError::io(&path, source);
         let file = self.disk.open(&path, false).map_err(io)?;
+        // What a failed sync left in the page cache was never answered, and the disk does not have it.
+        file.forget_cached(0).map_err(io)?;
         let first_term = files::read_log_header(&*file, &path, first_index)?;
         let mut reader = LogReader::new(&*file, &path, first_index, first_term)?;
         while let Some(entries) = reader.next()? {

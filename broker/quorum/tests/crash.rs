@@ -93,6 +93,10 @@ impl File for PoweredFile {
         self.power.spend()?;
         self.file.sync_data()
     }
+    fn forget_cached(&self, position: u64) -> io::Result<()> {
+        self.power.spend()?;
+        self.file.forget_cached(position)
+    }
 }
 
 /// What the log must hold: proposals that were answered, and one that may be there or not.

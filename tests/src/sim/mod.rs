@@ -71,13 +71,21 @@ pub fn run(seed: u64, planted: Planted) -> Result<Trace, Violation> {
                 clients.reconnect(&mut world);
             }
             4 => world.fail_a_sync(),
-            5..=8 => world.checkpoint(),
+            5 => {
+                world.kill()?;
+                clients.reconnect(&mut world);
+            }
+            6..=8 => world.checkpoint(),
             9..=45 => world.work()?,
             _ => clients.step(&mut world)?,
         }
         if clients.must_restart {
-            // A log directory that failed is offline until its broker is started again.
-            world.crash()?;
+            // A log directory that failed is offline until its broker is started again, with the
+            // machine or without it.
+            match world.random.chance(50) {
+                true => world.crash()?,
+                false => world.kill()?,
+            }
             clients.reconnect(&mut world);
         }
     }

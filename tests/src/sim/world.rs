@@ -48,8 +48,6 @@ pub(crate) struct World {
     node: Option<Node>,
     connections: BTreeMap<u64, Connection>,
     connections_made: u64,
-    /// A sync was made to fail since the machine started.
-    may_have_failed_sync: bool,
     /// Whether the flusher has something to do.
     has_flush: bool,
     proposals: VecDeque<Proposal>,
@@ -69,7 +67,6 @@ impl World {
             node: None,
             connections: BTreeMap::new(),
             connections_made: 0,
-            may_have_failed_sync: false,
             has_flush: false,
             proposals: VecDeque::new(),
             loads: BTreeSet::new(),
@@ -80,7 +77,19 @@ impl World {
         Ok(world)
     }
 
+    /// Starts the broker. A sync that was made to fail may fail the start; the next one holds.
     fn open(&mut self) -> Result<(), Violation> {
+        let fails_a_sync = self.disk.faults().fail_next_sync;
+        match self.try_open() {
+            Err(_) if fails_a_sync && !self.disk.faults().fail_next_sync => {
+                self.disk.end_process();
+                self.try_open()
+            }
+            outcome => outcome,
+        }
+    }
+
+    fn try_open(&mut self) -> Result<(), Violation> {
         let mut controller = ControllerSettings::default();
         if self.planted == Planted::AcknowledgeEarly {
             let early = ("millstream.durability".into(), "replicated".into());
@@ -128,22 +137,26 @@ impl World {
     pub(crate) fn crash(&mut self) -> Result<(), Violation> {
         self.note(1);
         self.crashes += 1;
-        self.may_have_failed_sync = false;
         self.forget_process();
         self.disk.crash(&self.random);
         self.open()
     }
 
-    /// The broker is told to stop, and starts again. After a failed sync the machine goes down with
-    /// it: a new process would believe pages that the kernel has marked clean, and there is no
-    /// defence against that yet.
+    /// The broker is told to stop, and starts again.
     pub(crate) fn stop_cleanly(&mut self) -> Result<(), Violation> {
-        if self.may_have_failed_sync {
-            return self.crash();
-        }
         self.note(2);
         // A sync that fails here is the broker's to report; what counts is the next start.
         let _closed = self.node().close();
+        self.end_process()
+    }
+
+    /// The broker is killed, and starts again on the page cache that it left (`kill -9`).
+    pub(crate) fn kill(&mut self) -> Result<(), Violation> {
+        self.note(4);
+        self.end_process()
+    }
+
+    fn end_process(&mut self) -> Result<(), Violation> {
         self.forget_process();
         self.disk.end_process();
         self.open()
@@ -160,7 +173,6 @@ impl World {
 
     pub(crate) fn fail_a_sync(&mut self) {
         self.note(3);
-        self.may_have_failed_sync = true;
         let faults = self.disk.faults();
         self.disk.set_faults(SimFaults {
             fail_next_sync: true,

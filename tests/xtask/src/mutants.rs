@@ -16,7 +16,7 @@ struct Mutant {
     planted: &'static str,
 }
 
-const MUTANTS: [Mutant; 5] = [
+const MUTANTS: [Mutant; 6] = [
     Mutant {
         name: "no fsync",
         file: "broker/node/src/flush.rs",
@@ -46,6 +46,12 @@ const MUTANTS: [Mutant; 5] = [
         file: "broker/log/src/open.rs",
         text: "producers: producers.0,",
         planted: "producers: crate::producer_state::ProducerState::default(),",
+    },
+    Mutant {
+        name: "believe the page cache",
+        file: "broker/log/src/recovery.rs",
+        text: "file.forget_cached(start).map_err(|error| self.io(error))?;",
+        planted: "",
     },
 ];
 
