@@ -1,7 +1,7 @@
 //! The threads and tasks around the node: they call its steps and carry out what the steps ask for.
 //!
 //! ```text
-//!   connection tasks ─┐                       ┌─ flusher, one thread per log directory
+//!   connection tasks ─┐                       ┌─ flushers, a few threads per log directory
 //!   flushers ─────────┼─► carry_out(effects) ─┼─ metadata, one thread: decide, append, fsync, apply
 //!   metadata, groups ─┘                       ├─ groups, one thread: load shards, run timers
 //!                                             └─ inboxes of parked requests
@@ -23,6 +23,9 @@ use crate::net::Inboxes;
 
 /// How often what changed is noted for the next recovery.
 const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Flush rounds of a directory that may run side by side.
+const FLUSHERS: usize = 8;
 
 /// How often expired offsets are looked for (`offsets.retention.check.interval.ms`).
 const EXPIRY_INTERVAL: Duration = Duration::from_secs(600);
@@ -68,7 +71,9 @@ impl Shell {
     pub fn start(self: &Arc<Self>) -> std::io::Result<Threads> {
         let mut threads = Vec::new();
         for directory in 0..self.flushers.len() {
-            threads.push(self.spawn("flush", move |shell| shell.run_flusher(directory))?);
+            for _ in 0..FLUSHERS {
+                threads.push(self.spawn("flush", move |shell| shell.run_flusher(directory))?);
+            }
         }
         threads.push(self.spawn("metadata", |shell| shell.run_metadata())?);
         threads.push(self.spawn("groups", |shell| shell.run_groups())?);
@@ -128,8 +133,19 @@ impl Shell {
     }
 
     fn run_flusher(&self, directory: usize) {
-        while self.flushers[directory].take(None).is_some() {
-            self.carry_out(self.node.flush(directory));
+        let work = &self.flushers[directory];
+        while work.take(None).is_some() {
+            let mut effects = Vec::new();
+            while let Some(round) = self.node.begin_flush(directory, &mut effects) {
+                if self.node.awaits_flush(directory) {
+                    // For another thread, side by side with this one.
+                    work.give(|()| {});
+                }
+                let synced = self.node.sync(&round);
+                self.node.end_flush(round, synced, &mut effects);
+                self.carry_out(std::mem::take(&mut effects));
+            }
+            self.carry_out(effects);
         }
     }
 

@@ -4,6 +4,7 @@
 //!   Clock   RealClock    sim::SimClock     stands still until moved
 //!   Random  RealRandom   sim::SimRandom    a seed's sequence
 //!   Disk    RealDisk     sim::SimDisk      loses, tears and fails by a seed
+//!   Volume  RealVolume   sim::SimDisk      syncs many files at once
 //! ```
 
 #![forbid(unsafe_code)]
@@ -11,6 +12,7 @@
 mod real;
 mod seam;
 pub mod sim;
+mod volume;
 
 pub use real::{RealClock, RealDisk, RealRandom};
-pub use seam::{Clock, DirectoryEntry, Disk, File, Random};
+pub use seam::{Clock, DirectoryEntry, Disk, File, Random, Volume};

@@ -9,7 +9,8 @@ use std::time::{Instant as StdInstant, SystemTime, UNIX_EPOCH};
 
 use millstream_model::{Instant, WallTime};
 
-use crate::{Clock, DirectoryEntry, Disk, File, Random};
+use crate::volume::RealVolume;
+use crate::{Clock, DirectoryEntry, Disk, File, Random, Volume};
 
 /// At least as large as a page of the cache, or a multiple of it.
 const PAGE: u64 = 64 << 10;
@@ -105,6 +106,10 @@ impl Disk for RealDisk {
 
     fn sync_directory(&self, path: &Path) -> io::Result<()> {
         StdFile::open(path)?.sync_all()
+    }
+
+    fn volume(&self, directory: &Path) -> io::Result<Arc<dyn Volume>> {
+        Ok(Arc::new(RealVolume::open(directory)?))
     }
 
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Send + Sync>> {

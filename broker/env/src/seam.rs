@@ -40,9 +40,21 @@ pub trait Disk: Send + Sync {
     fn list(&self, path: &Path) -> io::Result<Vec<DirectoryEntry>>;
     /// Makes the names in a directory durable.
     fn sync_directory(&self, path: &Path) -> io::Result<()>;
+    /// The file system that a directory is on.
+    fn volume(&self, directory: &Path) -> io::Result<Arc<dyn Volume>>;
     /// Takes the exclusive lock of a file, creating it. The lock ends when the guard is dropped or
     /// the process dies. *Errors*: `WouldBlock` when another process holds it.
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Send + Sync>>;
+}
+
+/// The file system of a log directory, to sync much of it at once.
+pub trait Volume: Send + Sync {
+    /// From how many files on [`Volume::sync`] syncs the file system as a whole: fewer are better
+    /// given to it one by one, side by side. `usize::MAX`: never.
+    fn whole_sync_files_min(&self) -> usize;
+    /// Makes the bytes of all these files durable ([`File::sync_data`]), then the names in these
+    /// directories. After an error none of it may be believed.
+    fn sync(&self, files: &[Arc<dyn File>], directories: &[PathBuf]) -> io::Result<()>;
 }
 
 /// An entry of a directory.

@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use millstream_model::{Instant, WallTime};
 
-use crate::{Clock, DirectoryEntry, Disk, File, Random};
+use crate::{Clock, DirectoryEntry, Disk, File, Random, Volume};
 
 /// Disks write whole sectors: a torn write ends at a multiple of this in the file.
 const SECTOR: u64 = 512;
@@ -492,6 +492,10 @@ impl Disk for SimDisk {
         Ok(())
     }
 
+    fn volume(&self, _directory: &Path) -> io::Result<Arc<dyn Volume>> {
+        Ok(Arc::new(self.clone()))
+    }
+
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Send + Sync>> {
         self.open(path, true)?;
         let mut state = lock(&self.state);
@@ -505,6 +509,19 @@ impl Disk for SimDisk {
             path: path.to_owned(),
             life,
         }))
+    }
+}
+
+impl Volume for SimDisk {
+    fn whole_sync_files_min(&self) -> usize {
+        3
+    }
+
+    fn sync(&self, files: &[Arc<dyn File>], directories: &[PathBuf]) -> io::Result<()> {
+        files.iter().try_for_each(|file| file.sync_data())?;
+        directories
+            .iter()
+            .try_for_each(|directory| self.sync_directory(directory))
     }
 }
 

@@ -106,6 +106,19 @@ fn names_are_listed_renamed_and_removed() {
 }
 
 #[test]
+fn a_volume_syncs_any_number_of_files() {
+    each_disk(|disk, root| {
+        let volume = disk.volume(root).unwrap();
+        let mut files = Vec::new();
+        for count in [0, 1, 7, 40] {
+            files.resize_with(count, || disk.open(&root.join("file"), true).unwrap());
+            volume.sync(&files, &[root.to_owned()]).unwrap();
+        }
+        assert!(volume.sync(&[], &[root.join("absent")]).is_err());
+    });
+}
+
+#[test]
 fn a_lock_is_exclusive_until_dropped() {
     each_disk(|disk, root| {
         let path = root.join(".lock");

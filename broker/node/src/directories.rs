@@ -1,12 +1,12 @@
 //! The log directories of a broker (`log.dirs`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use millstream_env::Disk;
+use millstream_env::{Disk, Volume};
 use millstream_log::{Checkpoint, Noted};
 use millstream_model::TopicId;
 use millstream_replica::HostedPartition;
@@ -15,10 +15,11 @@ use millstream_replica::HostedPartition;
 pub struct LogDirectory {
     /// Where it is.
     pub path: PathBuf,
+    /// The file system it is on.
+    pub(crate) volume: Arc<dyn Volume>,
     /// What the last run noted of its partitions.
     noted: Option<BTreeMap<(TopicId, i32), Noted>>,
-    /// Partitions with unflushed bytes, each once.
-    dirty: Mutex<Vec<Arc<HostedPartition>>>,
+    dirty: Mutex<Dirty>,
     has_failed: AtomicBool,
     /// The checkpoint as it was last written.
     written: Mutex<Option<Checkpoint>>,
@@ -27,12 +28,14 @@ pub struct LogDirectory {
 impl LogDirectory {
     pub(crate) fn new(
         path: PathBuf,
+        volume: Arc<dyn Volume>,
         noted: Option<BTreeMap<(TopicId, i32), Noted>>,
     ) -> LogDirectory {
         LogDirectory {
             path,
+            volume,
             noted,
-            dirty: Mutex::new(Vec::new()),
+            dirty: Mutex::default(),
             has_failed: AtomicBool::new(false),
             written: Mutex::new(None),
         }
@@ -51,17 +54,49 @@ impl LogDirectory {
         }
     }
 
-    /// Adds a partition to the next flush round.
-    pub(crate) fn queue(&self, partition: Arc<HostedPartition>) {
-        self.dirty
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(partition);
+    fn dirty(&self) -> MutexGuard<'_, Dirty> {
+        self.dirty.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes the partitions of the next flush round.
+    /// Adds a partition with unflushed bytes to those that wait for a flush round.
+    pub(crate) fn queue(&self, partition: Arc<HostedPartition>) {
+        let mut dirty = self.dirty();
+        match dirty.in_flight.get_mut(&key(&partition)) {
+            Some(is_dirty_again) => *is_dirty_again = true,
+            None => dirty.waiting.push_back(partition),
+        }
+    }
+
+    /// Takes partitions for a round: the one that has waited longest, or all where one sync of the
+    /// whole file system is cheaper. They are in flight until [`LogDirectory::release`]. After a failed
+    /// sync there is nothing to take any more.
     pub(crate) fn take_dirty(&self) -> Vec<Arc<HostedPartition>> {
-        std::mem::take(&mut *self.dirty.lock().unwrap_or_else(PoisonError::into_inner))
+        let mut dirty = self.dirty();
+        if self.has_failed() {
+            dirty.waiting.clear();
+        }
+        let count = match dirty.waiting.len() {
+            all if all >= self.volume.whole_sync_files_min() => all,
+            some => some.min(1),
+        };
+        let taken: Vec<_> = dirty.waiting.drain(..count).collect();
+        for partition in &taken {
+            dirty.in_flight.insert(key(partition), false);
+        }
+        taken
+    }
+
+    /// A round with this partition has ended: what was appended meanwhile waits for the next.
+    pub(crate) fn release(&self, partition: &Arc<HostedPartition>) {
+        let mut dirty = self.dirty();
+        if dirty.in_flight.remove(&key(partition)) == Some(true) {
+            dirty.waiting.push_back(Arc::clone(partition));
+        }
+    }
+
+    /// Whether partitions wait for a round.
+    pub(crate) fn is_dirty(&self) -> bool {
+        !self.dirty().waiting.is_empty()
     }
 
     /// Writes what the next start needs to know, if it is not what was written last.
@@ -83,6 +118,19 @@ impl LogDirectory {
     pub(crate) fn mark_failed(&self) {
         self.has_failed.store(true, Ordering::Release);
     }
+}
+
+/// Partitions with unflushed bytes, each in one place once.
+#[derive(Default)]
+struct Dirty {
+    waiting: VecDeque<Arc<HostedPartition>>,
+    /// In a round that syncs, and whether it was appended to since. A second round would publish an
+    /// end whose earlier bytes the first is still syncing.
+    in_flight: BTreeMap<(TopicId, i32), bool>,
+}
+
+fn key(partition: &HostedPartition) -> (TopicId, i32) {
+    (partition.topic_id, partition.name.partition)
 }
 
 pub(crate) fn partition_path(directory: &Path, topic: &str, partition: i32) -> PathBuf {

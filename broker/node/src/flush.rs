@@ -1,17 +1,45 @@
 //! Flush rounds: making a log directory's appends durable, many at a time.
 //!
-//! A round takes every dirty partition's end and the files that hold the bytes below it, syncs them,
-//! and then publishes those ends, never newer ones. While a round syncs, appends gather for the
-//! next: the group commit needs no timer.
+//! ```text
+//!   queue_flush ─► waiting ──begin_flush──► FlushRound: ends, files ──sync──► end_flush: those ends are durable
+//!                    ▲                                                         └─ failed: directory offline
+//!                    └── what is appended to them during the round waits for the next
+//! ```
+//!
+//! 1. A round takes its partitions' ends and all files that hold bytes below it, syncs them, and
+//!    then publishes those ends, never newer ones: what is written while the sync runs may or may not
+//!    be covered by it.
+//! 2. A file with unflushed bytes is kept open, for closing it would lose the error of a failed
+//!    write-back: the log holds it until a round takes it.
+//! 3. Directories with new names are synced in the same round as the first bytes under those names.
+//! 4. Appends with `acks=0` and `acks=1` are flushed by the same rounds.
+//! 5. After a failed sync the directory is offline, and nothing above the ends published before is
+//!    believed, now or at the next start.
+//!
+//! Several rounds of a directory may run side by side, for a device syncs many files in little more time
+//! than one. A partition is in one of them at a time, and what is appended to it meanwhile gathers for
+//! its next: that is all that group commit needs.
 
+use std::collections::BTreeSet;
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use millstream_api::Effect;
+use millstream_env::File;
 use millstream_log::FlushWork;
+use millstream_model::Offset;
 use millstream_replica::HostedPartition;
 
 use crate::{LogDirectory, Node};
+
+/// What a round took.
+pub struct FlushRound {
+    directory: usize,
+    ends: Vec<(Arc<HostedPartition>, Offset)>,
+    files: Vec<Arc<dyn File>>,
+    directories: Vec<PathBuf>,
+}
 
 impl Node {
     /// Adds a partition with unflushed bytes to its directory's next round.
@@ -19,48 +47,112 @@ impl Node {
         self.directories[partition.directory].queue(partition);
     }
 
-    /// Runs one flush round of a directory.
+    /// Runs flush rounds of a directory, one after the other, until nothing waits.
     pub fn flush(&self, directory: usize) -> Vec<Effect> {
         let mut effects = Vec::new();
-        let directory = &self.directories[directory];
-        let round = self.begin(directory.take_dirty(), &mut effects);
-        if round.is_empty() {
-            return effects;
-        }
-        match self.sync(&round) {
-            Ok(()) => self.publish_flushed(round, &mut effects),
-            Err(error) => {
-                tracing::error!(
-                    directory = %directory.path.display(),
-                    %error,
-                    "sync failed: the log directory is offline until the next start"
-                );
-                self.fail_directory(directory, &mut effects);
-            }
+        while let Some(round) = self.begin_flush(directory, &mut effects) {
+            let synced = self.sync(&round);
+            self.end_flush(round, synced, &mut effects);
         }
         effects
     }
 
-    fn sync(&self, round: &[(Arc<HostedPartition>, FlushWork)]) -> io::Result<()> {
-        for (_, work) in round {
-            for file in &work.files {
-                file.sync_data()?;
-            }
-            for directory in &work.directories {
-                self.disk.sync_directory(directory)?;
-            }
-        }
-        Ok(())
+    /// Whether partitions of a directory wait for a round.
+    pub fn awaits_flush(&self, directory: usize) -> bool {
+        self.directories[directory].is_dirty()
     }
 
-    fn publish_flushed(
+    /// Begins a round: takes the ends of partitions and what must be synced for them. `None` when
+    /// none has anything to sync.
+    pub fn begin_flush(&self, directory: usize, effects: &mut Vec<Effect>) -> Option<FlushRound> {
+        loop {
+            let taken = self.directories[directory].take_dirty();
+            if taken.is_empty() {
+                return None;
+            }
+            let round = self.take_ends(directory, taken, effects);
+            if !round.ends.is_empty() {
+                return Some(round);
+            }
+        }
+    }
+
+    fn take_ends(
         &self,
-        round: Vec<(Arc<HostedPartition>, FlushWork)>,
+        directory: usize,
+        taken: Vec<Arc<HostedPartition>>,
         effects: &mut Vec<Effect>,
-    ) {
-        for (partition, work) in round {
+    ) -> FlushRound {
+        let mut round = FlushRound {
+            directory,
+            ends: Vec::with_capacity(taken.len()),
+            files: Vec::with_capacity(taken.len()),
+            directories: Vec::new(),
+        };
+        let mut names = BTreeSet::new();
+        for partition in taken {
+            match self.take_end(&partition, effects) {
+                Some(work) => {
+                    round.ends.push((partition, work.end));
+                    round.files.extend(work.files);
+                    names.extend(work.directories);
+                }
+                None => self.directories[directory].release(&partition),
+            }
+        }
+        round.directories.extend(names);
+        round
+    }
+
+    fn take_end(
+        &self,
+        partition: &HostedPartition,
+        effects: &mut Vec<Effect>,
+    ) -> Option<FlushWork> {
+        // Cleared before the look at the end, so that an append after it queues the partition again.
+        partition.clear_awaits_flush();
+        if partition.is_deleted() {
+            return None;
+        }
+        let (work, is_offline) = match partition.lock() {
+            Ok(mut locked) => (locked.begin_flush(), locked.log().is_offline()),
+            Err(_) => return None,
+        };
+        if is_offline {
+            self.fail_partition(partition, effects);
+            return None;
+        }
+        work
+    }
+
+    /// Syncs all that a round took. Holds no lock.
+    pub fn sync(&self, round: &FlushRound) -> io::Result<()> {
+        let volume = &self.directories[round.directory].volume;
+        volume.sync(&round.files, &round.directories)
+    }
+
+    /// Ends a round: publishes its ends, or takes the directory offline.
+    pub fn end_flush(&self, round: FlushRound, synced: io::Result<()>, effects: &mut Vec<Effect>) {
+        let directory = &self.directories[round.directory];
+        if synced.is_err() {
+            // Before the partitions may be in another round: it would publish what this one lost.
+            directory.mark_failed();
+        }
+        for (partition, _) in &round.ends {
+            directory.release(partition);
+        }
+        if let Err(error) = synced {
+            tracing::error!(
+                directory = %directory.path.display(),
+                %error,
+                "sync failed: the log directory is offline until the next start"
+            );
+            self.fail_directory(directory, effects);
+            return;
+        }
+        for (partition, end) in round.ends {
             let released = match partition.lock() {
-                Ok(mut locked) => locked.handle_flushed(work.end),
+                Ok(mut locked) => locked.handle_flushed(end),
                 Err(_) => continue,
             };
             self.broker.handle_released(&partition, released, effects);
@@ -70,7 +162,6 @@ impl Node {
     /// A failed sync leaves unknown what of the unflushed bytes is on disk, and the kernel may have
     /// marked them clean: nothing in this directory is believed or served any more.
     fn fail_directory(&self, directory: &LogDirectory, effects: &mut Vec<Effect>) {
-        directory.mark_failed();
         let view = self.broker.view();
         for topic in view.topics() {
             for partition in &topic.partitions {
@@ -88,31 +179,5 @@ impl Node {
         };
         self.broker.handle_released(partition, released, effects);
         self.broker.handle_partition_lost(partition, effects);
-    }
-
-    /// Takes each partition's end. The mark is cleared first, so that an append after this look
-    /// queues the partition for the next round.
-    fn begin(
-        &self,
-        partitions: Vec<Arc<HostedPartition>>,
-        effects: &mut Vec<Effect>,
-    ) -> Vec<(Arc<HostedPartition>, FlushWork)> {
-        let mut round = Vec::with_capacity(partitions.len());
-        for partition in partitions {
-            partition.clear_awaits_flush();
-            if partition.is_deleted() {
-                continue;
-            }
-            let (work, is_offline) = match partition.lock() {
-                Ok(mut locked) => (locked.begin_flush(), locked.log().is_offline()),
-                Err(_) => continue,
-            };
-            if is_offline {
-                self.fail_partition(&partition, effects);
-            } else if let Some(work) = work {
-                round.push((partition, work));
-            }
-        }
-        round
     }
 }

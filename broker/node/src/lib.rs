@@ -17,5 +17,6 @@ mod open;
 mod sweep;
 
 pub use directories::LogDirectory;
+pub use flush::FlushRound;
 pub use node::{Node, NodeConfig};
 pub use open::OpenError;

@@ -217,7 +217,8 @@ fn open_directories(disk: &dyn Disk, config: &NodeConfig) -> Result<Vec<LogDirec
                 })
                 .collect()
         });
-        directories.push(LogDirectory::new(path.clone(), noted));
+        let volume = disk.volume(path).map_err(|error| failed(path, error))?;
+        directories.push(LogDirectory::new(path.clone(), volume, noted));
     }
     Ok(directories)
 }

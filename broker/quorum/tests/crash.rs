@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use common::{directory, new_disk, open, payloads, records, started};
 use millstream_env::sim::{SimDisk, SimFaults, SimRandom};
-use millstream_env::{DirectoryEntry, Disk, File};
+use millstream_env::{DirectoryEntry, Disk, File, Volume};
 use millstream_quorum::{ProposeError, Quorum};
 
 /// A disk whose power goes after a number of calls that change something: from then on all fail.
@@ -63,6 +63,9 @@ impl Disk for PowerCut {
     }
     fn sync_directory(&self, path: &Path) -> io::Result<()> {
         self.call(|disk| disk.sync_directory(path))
+    }
+    fn volume(&self, directory: &Path) -> io::Result<Arc<dyn Volume>> {
+        self.disk.volume(directory)
     }
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Send + Sync>> {
         self.disk.lock(path)

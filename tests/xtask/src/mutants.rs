@@ -20,14 +20,14 @@ const MUTANTS: [Mutant; 6] = [
     Mutant {
         name: "no fsync",
         file: "broker/node/src/flush.rs",
-        text: "file.sync_data()?;",
-        planted: "let _ = file;",
+        text: "volume.sync(&round.files, &round.directories)",
+        planted: "volume.sync(&[], &round.directories)",
     },
     Mutant {
         name: "names are not synced",
         file: "broker/node/src/flush.rs",
-        text: "self.disk.sync_directory(directory)?;",
-        planted: "let _ = directory;",
+        text: "volume.sync(&round.files, &round.directories)",
+        planted: "volume.sync(&round.files, &[])",
     },
     Mutant {
         name: "no CRC check",
