@@ -31,11 +31,13 @@ impl Opening<'_> {
     }
 
     /// Checks that the epochs fit the batches before the recovery point and before the end, which is
-    /// what an old or lost file does not, and otherwise gathers them from all batches.
-    pub(crate) fn check_epochs(&mut self, point: Offset) -> Result<(), OpenError> {
+    /// what an old or lost file does not, and do not begin after the log's start, which is what the
+    /// file of a later start that was not noted does. Otherwise gathers them from all batches.
+    pub(crate) fn check_epochs(&mut self, point: Offset, start: Offset) -> Result<(), OpenError> {
         let first = self.segments[0].base;
         let end = self.segments.last().expect("one was walked").end;
-        let mut fits = true;
+        let begins = self.epochs.start();
+        let mut fits = begins.is_none_or(|begins| begins <= start.max(first));
         for end in [point, end] {
             fits &= end == first || self.is_epoch_right(end.plus(-1))?;
         }

@@ -11,13 +11,13 @@ use std::sync::Arc;
 use millstream_env::File;
 use millstream_model::{Offset, WallTime};
 
+use crate::listing::remove_segment;
+use crate::producer_files::ProducerFiles;
 use crate::segment::Segment;
 use crate::{Log, Noted, names, producer_file};
 
 /// Bytes after which a checkpoint of the producers is worth its file: what recovery reads again.
 const PRODUCERS_FILE_INTERVAL: u64 = 4 << 20;
-/// Checkpoints of producers kept: the newest may be from an append that a crash takes back.
-const PRODUCERS_FILES_MAX: usize = 2;
 
 /// What to sync to make a log durable up to `end`.
 pub struct FlushWork {
@@ -38,8 +38,7 @@ pub(crate) struct Dirty {
     epochs: bool,
     /// Bytes appended since the last checkpoint of the producers.
     bytes: u64,
-    /// The offsets of the checkpoints of the producers, ascending.
-    pub(crate) producers: Vec<Offset>,
+    pub(crate) producers: ProducerFiles,
 }
 
 impl std::fmt::Debug for Dirty {
@@ -84,6 +83,7 @@ impl Log {
         if self.dirty.epochs {
             self.write_leader_epochs();
         }
+        self.dirty.producers.begin_flush();
         let mut files = std::mem::take(&mut self.dirty.files);
         let active = self.segments.last().expect("segment list is never empty");
         match active.file(&self.place) {
@@ -114,6 +114,7 @@ impl Log {
         assert!(end <= self.log_end_offset, "a flush ends within the log");
         if !self.is_offline {
             self.flushed_offset = self.flushed_offset.max(end);
+            self.dirty.producers.complete_flush();
         }
     }
 
@@ -127,9 +128,10 @@ impl Log {
     /// Prepares a checkpoint of the log directory: where recovery may begin, and the log's start.
     /// Now and then this writes what recovery would have to read again; the next flush syncs it.
     pub fn checkpoint(&mut self) -> Noted {
-        let last = self.dirty.producers.last().copied();
+        let last = self.dirty.producers.last();
         let is_settled = last.is_none_or(|last| last <= self.flushed_offset);
-        if self.dirty.bytes >= PRODUCERS_FILE_INTERVAL && is_settled && !self.is_offline {
+        let is_long_ago = self.dirty.bytes >= PRODUCERS_FILE_INTERVAL && is_settled;
+        if (is_long_ago || self.must_keep_producers()) && !self.is_offline {
             let written = self.write_producers();
             if let Err(error) = written {
                 let directory = self.place.directory.display();
@@ -154,7 +156,7 @@ impl Log {
         if active.has_pending_entries() {
             active.persist_indexes(&place)?;
         }
-        let is_noted = self.dirty.producers.last() == Some(&self.log_end_offset);
+        let is_noted = self.dirty.producers.last() == Some(self.log_end_offset);
         let is_empty = self.segments[0].base == self.log_end_offset;
         if !is_noted && !is_empty {
             self.write_producers()?;
@@ -168,6 +170,18 @@ impl Log {
     pub(crate) fn roll(&mut self, now: WallTime) -> io::Result<()> {
         let place = self.place.clone();
         let base = self.log_end_offset;
+        let begun = self.begin_segment(base, now);
+        if begun.is_err()
+            && let Err(error) = remove_segment(&place, base)
+        {
+            tracing::warn!(directory = %place.directory.display(), %base, %error, "a segment that was not begun is left");
+        }
+        self.segments.push(begun?);
+        Ok(())
+    }
+
+    fn begin_segment(&mut self, base: Offset, now: WallTime) -> io::Result<Segment> {
+        let place = self.place.clone();
         let segment = Segment::create(&place, base, now)?;
         self.dirty.directory = true;
         self.write_producers()?;
@@ -180,8 +194,7 @@ impl Log {
         let sealed = active.file(&place)?;
         self.dirty.files.push(sealed);
         self.dirty.files.extend(indexes);
-        self.segments.push(segment);
-        Ok(())
+        Ok(segment)
     }
 
     /// Replaces the epochs' file. Recovery notices an old one by the last batch's epoch, so a failure
@@ -211,14 +224,14 @@ impl Log {
     /// Writes our checkpoint of the producers as of the log's end, and removes the oldest.
     fn write_producers(&mut self) -> io::Result<()> {
         let end = self.log_end_offset;
+        if self.dirty.producers.is_written(end) {
+            return Ok(());
+        }
         let bytes = producer_file::to_bytes(&self.producers, end);
         self.write_offset_file(names::PRODUCERS, &bytes)?;
-        if self.dirty.producers.last() != Some(&end) {
-            self.dirty.producers.push(end);
-        }
+        self.dirty.producers.note_written(end);
         self.dirty.bytes = 0;
-        while self.dirty.producers.len() > PRODUCERS_FILES_MAX {
-            let oldest = self.dirty.producers.remove(0);
+        while let Some(oldest) = self.dirty.producers.take_surplus() {
             let path = names::offset_file(&self.place.directory, oldest, names::PRODUCERS);
             self.place.disk.remove_file(&path)?;
         }

@@ -30,6 +30,24 @@ impl LeaderEpochs {
         self.entries.retain(|(_, start)| *start < end);
     }
 
+    /// The log begins later now: epochs that ended before `start` are forgotten, and the one it lies
+    /// in begins there. Answers whether anything changed.
+    pub(crate) fn advance_start(&mut self, start: Offset) -> bool {
+        let ended = self.entries.partition_point(|(_, begins)| *begins <= start);
+        let Some(current) = ended.checked_sub(1) else {
+            return false;
+        };
+        let changes = current > 0 || self.entries[current].1 < start;
+        self.entries.drain(..current);
+        self.entries[0].1 = start;
+        changes
+    }
+
+    /// Where the first known epoch begins.
+    pub(crate) fn start(&self) -> Option<Offset> {
+        self.entries.first().map(|(_, start)| *start)
+    }
+
     /// The newest epoch.
     pub(crate) fn latest(&self) -> Option<LeaderEpoch> {
         self.entries.last().map(|(epoch, _)| *epoch)
@@ -113,6 +131,19 @@ mod tests {
         for broken in ["", "1\n0\n", "0\n2\n1 0\n", "0\n2\n3 0\n1 9\n", "0\n1\n1 0"] {
             assert_eq!(LeaderEpochs::parse(broken), None, "{broken:?}");
         }
+    }
+
+    #[test]
+    fn a_later_start_cuts_the_history_before_it() {
+        let mut epochs = three();
+        assert!(!epochs.advance_start(Offset(0)));
+        assert!(epochs.advance_start(Offset(9)));
+        assert_eq!(epochs.to_text(), "0\n3\n1 9\n3 10\n4 25\n");
+        assert!(epochs.advance_start(Offset(25)));
+        assert!(!epochs.advance_start(Offset(25)));
+        assert!(epochs.advance_start(Offset(30)));
+        assert_eq!(epochs.to_text(), "0\n1\n4 30\n");
+        assert!(!LeaderEpochs::default().advance_start(Offset(3)));
     }
 
     #[test]

@@ -27,7 +27,7 @@ pub(crate) fn list(place: &LogPlace, noted: Noted) -> io::Result<Listing> {
         let path = entry.path;
         if path
             .extension()
-            .is_some_and(|extension| extension == names::TEMPORARY)
+            .is_some_and(|extension| extension == names::TEMPORARY || extension == names::DELETED)
         {
             place.disk.remove_file(&path)?;
         } else if let Some(base) = names::offset_of(&path, names::LOG) {

@@ -18,10 +18,10 @@ impl Log {
         if self.is_offline {
             return Err(ReadError::Offline);
         }
-        for segment in &self.segments {
+        let first = self.segments_before_start();
+        for segment in &self.segments[first..] {
             let largest = segment.largest_timestamp(&self.place, &self.config)?;
-            let is_reached = largest.is_some_and(|(largest, _)| largest >= timestamp);
-            if segment.end <= self.log_start_offset || !is_reached {
+            if largest.is_none_or(|(largest, _)| largest < timestamp) {
                 continue;
             }
             let found = self.first_record_from(segment, timestamp)?;
@@ -33,8 +33,8 @@ impl Log {
     }
 
     /// The record with the largest timestamp of the log, the first of them if several have it. It
-    /// may be one before the log's start, as long as its segment is there (as Kafka does). `None` if
-    /// it is not before `upper`, or no record has a timestamp.
+    /// may be one before the log's start in the segment that holds the start (as in Kafka). `None` if it
+    /// is not before `upper`, or no record has a timestamp.
     pub fn max_timestamp_record(
         &self,
         upper: Offset,
@@ -43,7 +43,9 @@ impl Log {
             return Err(ReadError::Offline);
         }
         let mut best: Option<(&Segment, WallTime, Offset)> = None;
-        for segment in &self.segments {
+        // Segments wholly before the start may have been damaged by half of their removal.
+        let first = self.segments_before_start();
+        for segment in &self.segments[first..] {
             let largest = segment.largest_timestamp(&self.place, &self.config)?;
             if let Some((timestamp, offset)) = largest
                 && best.is_none_or(|(_, best, _)| timestamp > best)

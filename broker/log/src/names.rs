@@ -12,6 +12,8 @@ pub(crate) const PRODUCERS: &str = "producers";
 pub(crate) const LEADER_EPOCHS: &str = "leader-epoch-checkpoint";
 /// What has this extension was being written when the process ended.
 pub(crate) const TEMPORARY: &str = "tmp";
+/// What has this extension was taken out of the log and waits for its removal.
+pub(crate) const DELETED: &str = "deleted";
 
 /// `<20-digit offset>.<extension>`.
 pub(crate) fn offset_file(directory: &Path, offset: Offset, extension: &str) -> PathBuf {

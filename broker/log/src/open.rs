@@ -8,6 +8,7 @@ use crate::cache::TailCache;
 use crate::flush::Dirty;
 use crate::leader_epochs::LeaderEpochs;
 use crate::listing::{Listing, list};
+use crate::producer_files::ProducerFiles;
 use crate::recovery::Opening;
 use crate::{Cut, Log, LogConfig, LogPlace, OpenError, names, partition_metadata};
 
@@ -75,18 +76,20 @@ impl Log {
         let Opening {
             recovery,
             segments,
-            epochs,
+            mut epochs,
             ..
         } = opening;
         let first = segments.first().expect("one was made or found").base;
         let mut dirty = Dirty::default();
-        dirty.producers = producers.1;
+        dirty.producers = ProducerFiles::found(producers.1);
         if is_unsynced {
             dirty.note_created();
         }
+        let log_start_offset = noted.log_start_offset.max(first).min(log_end_offset);
+        epochs.advance_start(log_start_offset);
         let log = Log {
             cache: TailCache::new(config.cache_bytes_max, place.cache_budget.clone()),
-            log_start_offset: noted.log_start_offset.max(first).min(log_end_offset),
+            log_start_offset,
             log_end_offset,
             flushed_offset: log_end_offset,
             producers: producers.0,
@@ -111,7 +114,16 @@ impl Opening<'_> {
             _ => noted.log_start_offset.max(Offset::ZERO),
         };
         match first {
-            Some(first) if first <= start => self.walk(listing, noted.recovery_point),
+            Some(first) if first <= start => {
+                match self.walk(listing, noted.recovery_point, start) {
+                    // All that was durable lies before the log's start, and retention has taken out some
+                    // of it.
+                    Err(OpenError::Damaged(_)) if noted.recovery_point <= start => {
+                        self.begin_after_deleted(listing, start)
+                    }
+                    outcome => outcome,
+                }
+            }
             _ if noted.recovery_point > start => {
                 let what = format!(
                     "offsets {start} to {} were durable, but no segment holds the first",

@@ -75,13 +75,19 @@ impl Opening<'_> {
     }
 
     /// Takes the segments below the recovery point as they are, and walks the others, with the one
-    /// that ends at the point.
-    pub(crate) fn walk(&mut self, listing: &Listing, point: Offset) -> Result<(), OpenError> {
+    /// that ends at the point. The log begins at `start`, in its first segment.
+    pub(crate) fn walk(
+        &mut self,
+        listing: &Listing,
+        point: Offset,
+        start: Offset,
+    ) -> Result<(), OpenError> {
         let logs = &listing.logs;
-        let point = point.max(logs[0].0);
-        let first = logs
-            .partition_point(|(base, _)| *base < point)
-            .saturating_sub(1);
+        // Of what lies wholly before the start, retention may have taken out some.
+        let holds_start = logs.partition_point(|(base, _)| *base <= start);
+        let holds_point = logs.partition_point(|(base, _)| *base < point);
+        let first = holds_point.max(holds_start).saturating_sub(1);
+        let point = point.max(logs[first].0);
         for pair in logs[..=first].windows(2) {
             let [(base, size), (end, _)] = *pair else {
                 continue;
@@ -110,7 +116,7 @@ impl Opening<'_> {
         if let Some(why) = broken {
             self.cut(why, rest)?;
         }
-        self.check_epochs(point)
+        self.check_epochs(point, start)
     }
 
     fn index_lengths(&self, listing: &Listing, base: Offset) -> (u64, u64) {
@@ -131,6 +137,23 @@ impl Opening<'_> {
         let first = listing.logs[0].0;
         let why = format!("the log begins at offset {start}, but its first segment at {first}");
         self.cut(why, &listing.logs)
+    }
+
+    /// Begins at the log's start, and removes the segments before it.
+    pub(crate) fn begin_after_deleted(
+        &mut self,
+        listing: &Listing,
+        start: Offset,
+    ) -> Result<(), OpenError> {
+        self.segments.clear();
+        self.epochs = LeaderEpochs::default();
+        let removed = listing
+            .logs
+            .iter()
+            .try_for_each(|(base, _)| remove_segment(self.place, *base));
+        removed.map_err(|error| self.io(error))?;
+        self.must_sync = true;
+        self.begin_empty(start)
     }
 
     /// Walks one segment: headers up to `point`, everything from there on. Answers what is wrong

@@ -8,9 +8,10 @@ mod common;
 
 use std::sync::Arc;
 
-use common::{Bench, append_in, batch_of, read_all, records_in};
+use common::{Bench, NOW, append_in, batch_of, read_all, records_in};
+use millstream_env::Disk;
 use millstream_env::sim::{SimFaults, SimRandom};
-use millstream_log::{FlushWork, Log, LogConfig};
+use millstream_log::{FlushWork, Log, LogConfig, Retention};
 use millstream_model::{LeaderEpoch, Offset};
 
 /// A batch that was appended: its first offset, its records' count, producer, epoch.
@@ -66,15 +67,19 @@ impl Model {
         let records = 1 + self.random.below(4) as usize;
         let size = self.random.below(300) as usize;
         let id = (producer as i64, 0, self.sequences[producer]);
+        let batch = batch_of(id, records, size);
         if self.random.chance(5) {
-            let room = Some(self.random.below(400));
+            // A batch ends with a zero. One that lacks nothing else may come back whole after a crash,
+            // although its producer was told that it failed.
+            let room = self.random.below(400);
+            let room = Some(room - u64::from(room + 1 == batch.len() as u64));
             self.bench.disk.set_faults(SimFaults {
                 room,
                 ..SimFaults::default()
             });
         }
         let before = (log.log_end_offset(), log.size_in_bytes());
-        let outcome = append_in(log, batch_of(id, records, size), self.epoch);
+        let outcome = append_in(log, batch, self.epoch);
         self.bench.disk.set_faults(SimFaults::default());
         let Ok(appended) = outcome else {
             assert_eq!((log.log_end_offset(), log.size_in_bytes()), before);
@@ -157,6 +162,7 @@ impl Model {
                         self.bench.noted = noted;
                     }
                 }
+                9 if self.random.chance(30) => self.retain(&mut log),
                 _ => self.check(&log),
             }
         }
@@ -177,9 +183,44 @@ impl Model {
         }
     }
 
+    /// Moves the log's start, in one of its ways, and takes segments out once that is noted.
+    fn retain(&mut self, log: &mut Log) {
+        let before = log.log_start_offset();
+        if self.random.chance(50) {
+            let room = (self.flushed - before.0) as u64;
+            log.advance_start(before.plus(self.random.below(room + 1) as i64));
+        } else {
+            let retention = Retention {
+                ms: self.random.chance(20).then_some(-1),
+                bytes: Some(self.random.below(20_000)),
+            };
+            log.retain(retention, Offset(self.flushed), NOW).unwrap();
+        }
+        let start = log.log_start_offset();
+        assert!(start >= before);
+        assert!(start.0 <= self.flushed, "nothing goes that is not durable");
+        if self.random.chance(70) {
+            self.bench.noted = log.checkpoint();
+            let is_flushed = self.random.chance(80);
+            if is_flushed && let Some(work) = log.begin_flush() {
+                self.sync(log, &work);
+                log.complete_flush(work.end);
+                self.flushed = work.end.0;
+            }
+            for path in log.take_out_segments(start).unwrap() {
+                if self.random.chance(50) {
+                    self.bench.disk.remove_file(&path).unwrap();
+                }
+            }
+            assert!(!is_flushed || !log.has_surplus_segments());
+        }
+        self.check(log);
+    }
+
     fn open(&mut self) -> Log {
         let log = self.bench.open();
         let end = log.log_end_offset().0;
+        assert_eq!(log.log_start_offset(), self.bench.noted.log_start_offset);
         assert!(
             end >= self.flushed,
             "flushed {} but only {end} are there",
@@ -198,10 +239,12 @@ impl Model {
     }
 
     fn check(&self, log: &Log) {
-        let found = records_in(&read_all(log, Offset(0)));
+        let start = log.log_start_offset();
+        let found = records_in(&read_all(log, start));
         let expected: Vec<(i64, i32, Vec<u8>)> = self
             .written
             .iter()
+            .filter(|batch| batch.end() > start.0)
             .flat_map(|batch| {
                 (0..batch.records).map(|number| {
                     let value = vec![b'a' + number as u8; batch.size];
@@ -215,6 +258,9 @@ impl Model {
             let Some(last) = self.written.iter().rev().find(until) else {
                 continue;
             };
+            if last.end() <= start.0 {
+                continue;
+            }
             let end = log
                 .epoch_end_offset(LeaderEpoch(epoch))
                 .map(|(_, end)| end.0);
