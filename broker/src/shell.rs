@@ -4,6 +4,7 @@
 //!   connection tasks ─┐                       ┌─ flushers, a few threads per log directory
 //!   flushers ─────────┼─► carry_out(effects) ─┼─ metadata, one thread: decide, append, fsync, apply
 //!   metadata, groups ─┘                       ├─ groups, one thread: load shards, run timers
+//!                                             ├─ retention, one thread: move and shorten logs
 //!                                             └─ inboxes of parked requests
 //! ```
 //!
@@ -15,8 +16,8 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use millstream_api::{Effect, Proposal};
-use millstream_model::Instant;
+use millstream_api::{Effect, Proposal, RecordsToDelete};
+use millstream_model::{Instant, RequestToken};
 use millstream_node::Node;
 
 use crate::net::Inboxes;
@@ -26,6 +27,9 @@ const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Flush rounds of a directory that may run side by side.
 const FLUSHERS: usize = 8;
+
+/// When retention runs for the first time.
+const RETENTION_DELAY: Duration = Duration::from_secs(30);
 
 /// How often expired offsets are looked for (`offsets.retention.check.interval.ms`).
 const EXPIRY_INTERVAL: Duration = Duration::from_secs(600);
@@ -40,7 +44,11 @@ pub struct Shell {
     proposals: Work<VecDeque<Proposal>>,
     groups: Work<GroupWork>,
     checkpoints: Work<()>,
+    deletions: Work<Vec<Deletion>>,
 }
+
+/// A request to delete records.
+type Deletion = (RequestToken, Vec<RecordsToDelete>);
 
 /// What the groups thread has to do.
 #[derive(Default)]
@@ -64,6 +72,7 @@ impl Shell {
             proposals: Work::default(),
             groups: Work::default(),
             checkpoints: Work::default(),
+            deletions: Work::default(),
         })
     }
 
@@ -78,6 +87,7 @@ impl Shell {
         threads.push(self.spawn("metadata", |shell| shell.run_metadata())?);
         threads.push(self.spawn("groups", |shell| shell.run_groups())?);
         threads.push(self.spawn("checkpoint", |shell| shell.run_checkpoints())?);
+        threads.push(self.spawn("retention", |shell| shell.run_retention())?);
         Ok(Threads(threads))
     }
 
@@ -100,6 +110,7 @@ impl Shell {
         self.proposals.close();
         self.groups.close();
         self.checkpoints.close();
+        self.deletions.close();
         for thread in threads.0 {
             if thread.join().is_err() {
                 tracing::error!("a broker thread ended by a panic");
@@ -118,6 +129,9 @@ impl Shell {
                     self.flushers[directory].give(|()| {});
                 }
                 Effect::Propose(proposal) => self.proposals.give(|all| all.push_back(proposal)),
+                Effect::DeleteRecords { token, records } => {
+                    self.deletions.give(|all| all.push((token, records)));
+                }
                 Effect::Complete(completion) => news.push(completion),
                 Effect::GroupTimer { shard, at } => self.groups.give(|work| {
                     work.timers.insert(shard, at);
@@ -185,6 +199,20 @@ impl Shell {
                 for shard in 0..self.node.broker.group_shards().len() {
                     self.carry_out(self.node.expire_groups(shard));
                 }
+            }
+        }
+    }
+
+    fn run_retention(&self) {
+        let interval = self.node.retention_interval();
+        let mut next = self.node.now().after(interval.min(RETENTION_DELAY));
+        while let Some(deletions) = self.deletions.take(Some(next.since(self.node.now()))) {
+            for (token, records) in deletions {
+                self.carry_out(self.node.delete_records(token, records));
+            }
+            if self.node.now() >= next {
+                self.carry_out(self.node.enforce_retention());
+                next = self.node.now().after(interval);
             }
         }
     }

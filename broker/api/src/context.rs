@@ -7,6 +7,7 @@ use millstream_protocol::frame::Frame;
 use millstream_replica::HostedPartition;
 
 use crate::answers::{Completion, Parked};
+use crate::proposal::RecordsToDelete;
 use crate::{HostPort, Proposal};
 
 /// Who is on the other end of a connection.
@@ -38,6 +39,13 @@ pub enum Effect {
     Flush(Arc<HostedPartition>),
     /// Decide this at the metadata log.
     Propose(Proposal),
+    /// Delete the first records of partitions, make that durable, and answer the request.
+    DeleteRecords {
+        /// Who waits for it.
+        token: RequestToken,
+        /// What to delete.
+        records: Vec<RecordsToDelete>,
+    },
     /// An answer, or a part of one, is ready for a parked request.
     Complete(Completion),
     /// A group shard wants [`crate::Broker::handle_group_timeout`] no later than this.

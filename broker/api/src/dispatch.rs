@@ -4,9 +4,9 @@ use bytes::Bytes;
 use millstream_protocol::ApiKey;
 use millstream_protocol::frame::decode_request_header;
 use millstream_protocol::messages::{
-    ApiVersionsRequest, CreateTopicsRequest, DeleteTopicsRequest, FetchRequest,
-    FindCoordinatorRequest, HeartbeatRequest, InitProducerIdRequest, JoinGroupRequest,
-    LeaveGroupRequest, ListOffsetsRequest, MetadataRequest, OffsetCommitRequest,
+    ApiVersionsRequest, CreateTopicsRequest, DeleteRecordsRequest, DeleteTopicsRequest,
+    FetchRequest, FindCoordinatorRequest, HeartbeatRequest, InitProducerIdRequest,
+    JoinGroupRequest, LeaveGroupRequest, ListOffsetsRequest, MetadataRequest, OffsetCommitRequest,
     OffsetFetchRequest, ProduceRequest, SyncGroupRequest,
 };
 use millstream_protocol::wire::{Decoder, Message};
@@ -127,6 +127,10 @@ fn route(
         ApiKey::DeleteTopics => {
             let body: DeleteTopicsRequest<'_> = body(decoder, reply)?;
             handlers::delete_topics::handle(context, &request, &body)
+        }
+        ApiKey::DeleteRecords => {
+            let body: DeleteRecordsRequest<'_> = body(decoder, reply)?;
+            handlers::delete_records::handle(broker, context, &request, &body)
         }
         ApiKey::InitProducerId => {
             let body: InitProducerIdRequest<'_> = body(decoder, reply)?;

@@ -25,6 +25,6 @@ pub use context::{Client, CloseReason, Context, Effect, Handled};
 pub use dispatch::handle_frame;
 pub use group_shard::GroupShard;
 pub use host_port::{HostPort, InvalidHostPort};
-pub use proposal::{Proposal, ProposalAnswer};
+pub use proposal::{DeletedRecords, Proposal, ProposalAnswer, RecordsToDelete};
 pub use supported::{SupportedApi, supported_apis};
 pub use view::{HostedTopic, View};

@@ -1,8 +1,12 @@
-//! What a request asks of the metadata log, and what it hears back.
+//! What a request asks of the metadata log or of the log directories, and what it hears back.
+
+use std::fmt;
+use std::sync::Arc;
 
 use millstream_metadata::{NewTopic, TopicCreation, TopicDeletion, TopicToDelete};
-use millstream_model::RequestToken;
+use millstream_model::{Offset, RequestToken, TopicPartition};
 use millstream_protocol::ErrorCode;
+use millstream_replica::HostedPartition;
 
 /// A change of metadata to be decided.
 #[derive(Debug)]
@@ -35,6 +39,34 @@ pub enum Proposal {
     },
 }
 
+/// Records at the beginning of a partition that are to go.
+pub struct RecordsToDelete {
+    /// The partition, as the request names it.
+    pub name: TopicPartition,
+    /// The partition, or why nothing can be deleted from it.
+    pub target: Result<Arc<HostedPartition>, ErrorCode>,
+    /// The first offset to keep; −1: the high watermark.
+    pub offset: i64,
+}
+
+impl fmt::Debug for RecordsToDelete {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RecordsToDelete")
+            .field("name", &self.name)
+            .field("offset", &self.offset)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What became of them.
+#[derive(Debug)]
+pub struct DeletedRecords {
+    /// The partition, as the request names it.
+    pub name: TopicPartition,
+    /// Where its log begins now.
+    pub result: Result<Offset, ErrorCode>,
+}
+
 /// What came of a proposal. The error is for when the metadata log could not take it.
 #[derive(Debug)]
 pub enum ProposalAnswer {
@@ -44,4 +76,6 @@ pub enum ProposalAnswer {
     TopicsDeleted(Result<Vec<TopicDeletion>, ErrorCode>),
     /// To [`Proposal::ProducerId`].
     ProducerId(Result<i64, ErrorCode>),
+    /// To [`Effect::DeleteRecords`](crate::Effect::DeleteRecords).
+    RecordsDeleted(Vec<DeletedRecords>),
 }

@@ -99,9 +99,15 @@ impl LogDirectory {
         !self.dirty().waiting.is_empty()
     }
 
-    /// Writes what the next start needs to know, if it is not what was written last.
-    pub(crate) fn write_checkpoint(&self, disk: &dyn Disk, new: Checkpoint) -> io::Result<()> {
+    /// Writes what the next start needs to know, if it is not what was written last. It is gathered under
+    /// the lock, so that what is older is never written over what is newer.
+    pub(crate) fn write_checkpoint(
+        &self,
+        disk: &dyn Disk,
+        gather: impl FnOnce() -> Checkpoint,
+    ) -> io::Result<()> {
         let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = gather();
         if written.as_ref() == Some(&new) {
             return Ok(());
         }

@@ -42,7 +42,8 @@ pub struct FlushRound {
 }
 
 impl Node {
-    /// Adds a partition with unflushed bytes to its directory's next round.
+    /// Adds a partition with unflushed bytes to its directory's next round. *Bounds*: only after
+    /// [`HostedPartition::mark_awaits_flush`] said that it waits for none.
     pub fn queue_flush(&self, partition: Arc<HostedPartition>) {
         self.directories[partition.directory].queue(partition);
     }

@@ -2,7 +2,7 @@
 //!
 //! A [`Node`] opens the log directories, replays the metadata log, hosts the partitions and gives the
 //! shell its steps: [`Node::flush`] a directory, [`Node::propose`] a change of metadata,
-//! [`Node::load_groups`], [`Node::group_timeout`], [`Node::checkpoint`]. Requests go to
+//! [`Node::load_groups`], [`Node::group_timeout`], [`Node::checkpoint`], [`Node::enforce_retention`]. Requests go to
 //! [`Node::broker`]. Every step returns the effects to carry out. The shell calls the steps from
 //! threads; the simulation calls the same ones in an order a seed decides.
 
@@ -14,6 +14,7 @@ mod groups;
 mod metadata;
 mod node;
 mod open;
+mod retention;
 mod sweep;
 
 pub use directories::LogDirectory;

@@ -262,7 +262,7 @@ impl Node {
     }
 }
 
-fn answered(token: RequestToken, answer: ProposalAnswer) -> Effect {
+pub(crate) fn answered(token: RequestToken, answer: ProposalAnswer) -> Effect {
     Effect::Complete(Completion {
         token,
         event: CompletionEvent::Proposal(answer),

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use millstream_api::Broker;
+use millstream_api::{Broker, View};
 use millstream_coordinator::GroupConfig;
 use millstream_env::{Clock, Disk, Random};
 use millstream_log::{CacheBudget, Checkpoint, CheckpointEntry, Noted};
@@ -13,6 +13,7 @@ use millstream_model::{Instant, NodeId, WallTime};
 
 use crate::LogDirectory;
 use crate::metadata::MetadataOwner;
+use crate::retention::Removals;
 
 /// How a node is set up.
 #[derive(Clone, Debug)]
@@ -39,6 +40,8 @@ pub struct NodeConfig {
     pub group_shards: usize,
     /// How long an idle producer's sequence is remembered (`producer.id.expiration.ms`).
     pub producer_expiration: Duration,
+    /// How often retention runs (`log.retention.check.interval.ms`).
+    pub retention_interval: Duration,
 }
 
 /// An opened broker.
@@ -52,6 +55,9 @@ pub struct Node {
     pub(crate) directories: Vec<LogDirectory>,
     pub(crate) metadata: Mutex<MetadataOwner>,
     pub(crate) cache_budget: CacheBudget,
+    pub(crate) removals: Mutex<Removals>,
+    /// What both clocks said when the node was opened.
+    pub(crate) started: (Instant, WallTime),
     /// Held as long as the node lives.
     pub(crate) _locks: Vec<Box<dyn Send + Sync>>,
 }
@@ -67,6 +73,12 @@ impl Node {
     #[must_use]
     pub fn wall_time(&self) -> WallTime {
         self.clock.wall_time()
+    }
+
+    /// How often [`Node::enforce_retention`] is due.
+    #[must_use]
+    pub fn retention_interval(&self) -> Duration {
+        self.config.retention_interval
     }
 
     /// How many log directories there are.
@@ -88,7 +100,9 @@ impl Node {
                 if let Ok(mut locked) = partition.lock() {
                     locked.log_mut().prepare_close()?;
                 }
-                self.queue_flush(Arc::clone(partition));
+                if partition.mark_awaits_flush() {
+                    self.queue_flush(Arc::clone(partition));
+                }
             }
         }
         for directory in 0..self.directories.len() {
@@ -100,32 +114,41 @@ impl Node {
     fn write_checkpoints(&self, is_clean: bool) -> std::io::Result<()> {
         let view = self.broker.view();
         for (index, directory) in self.directories.iter().enumerate() {
-            let mut entries = Vec::new();
-            for topic in view.topics() {
-                for hosted in topic
-                    .partitions
-                    .iter()
-                    .filter(|hosted| hosted.directory == index)
-                {
-                    let noted = match hosted.lock() {
-                        Ok(mut locked) => locked.log_mut().checkpoint(),
-                        // What was durable at the start still is.
-                        Err(_) => directory.noted(topic.id, hosted.name.partition),
-                    };
-                    if noted == Noted::UNKNOWN {
-                        continue;
-                    }
-                    entries.push(CheckpointEntry {
-                        topic_id: topic.id,
-                        partition: hosted.name.partition,
-                        recovery_point: noted.recovery_point,
-                        log_start_offset: noted.log_start_offset,
-                    });
-                }
-            }
             let is_clean = is_clean && !directory.has_failed();
-            directory.write_checkpoint(&*self.disk, Checkpoint { is_clean, entries })?;
+            directory.write_checkpoint(&*self.disk, || Checkpoint {
+                is_clean,
+                entries: self.checkpoint_entries(&view, index, directory),
+            })?;
         }
         Ok(())
+    }
+
+    fn checkpoint_entries(
+        &self,
+        view: &View,
+        index: usize,
+        directory: &LogDirectory,
+    ) -> Vec<CheckpointEntry> {
+        let mut entries = Vec::new();
+        for topic in view.topics() {
+            let partitions = topic.partitions.iter();
+            for hosted in partitions.filter(|hosted| hosted.directory == index) {
+                let noted = match hosted.lock() {
+                    Ok(mut locked) => locked.log_mut().checkpoint(),
+                    // What was durable at the start still is.
+                    Err(_) => directory.noted(topic.id, hosted.name.partition),
+                };
+                if noted == Noted::UNKNOWN {
+                    continue;
+                }
+                entries.push(CheckpointEntry {
+                    topic_id: topic.id,
+                    partition: hosted.name.partition,
+                    recovery_point: noted.recovery_point,
+                    log_start_offset: noted.log_start_offset,
+                });
+            }
+        }
+        entries
     }
 }

@@ -146,10 +146,13 @@ impl Node {
         let bits = Arc::clone(&random);
         let view = View::new(Arc::clone(&image));
         let broker = Broker::new(broker_config, view, Box::new(move || bits.next_u64()));
+        let started = (clock.now(), clock.wall_time());
         let node = Node {
             broker,
             disk,
             clock,
+            started,
+            removals: Mutex::default(),
             random,
             directories,
             metadata: Mutex::new(MetadataOwner { quorum, controller }),

@@ -14,7 +14,7 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use millstream_log::{AppendError, Appended, FlushWork, Log, LogRead, ReadError};
+use millstream_log::{AppendError, Appended, FlushWork, Log, LogRead, ReadError, Retention};
 use millstream_model::{LeaderEpoch, Offset, RequestToken, WallTime};
 use millstream_protocol::records::ValidatedBatch;
 
@@ -193,6 +193,42 @@ impl Partition {
     ) -> Result<LogRead, ReadError> {
         self.log
             .read(offset, max_bytes, self.high_watermark, at_least_one_batch)
+    }
+
+    /// Moves the log's start behind what retention does not keep, never past what is both durable and
+    /// visible. Answers whether segments are to be taken out once that start is durable.
+    pub fn handle_retention(
+        &mut self,
+        retention: Retention,
+        now: WallTime,
+    ) -> Result<bool, ReadError> {
+        if self.is_offline {
+            return Ok(false);
+        }
+        let upper = self.high_watermark.min(self.log.flushed_offset());
+        self.log.retain(retention, upper, now)?;
+        Ok(self.log.has_surplus_segments())
+    }
+
+    /// Deletes the records before `offset`; −1 stands for the high watermark. Answers the log's start,
+    /// which is not durable yet. *Errors*: `offset` is negative otherwise, or past the high watermark.
+    pub fn handle_delete_records(&mut self, offset: i64) -> Result<Offset, ReadError> {
+        if self.is_offline {
+            return Err(ReadError::Offline);
+        }
+        let offset = match offset {
+            -1 => self.high_watermark,
+            offset => Offset(offset),
+        };
+        if offset < Offset::ZERO || offset > self.high_watermark {
+            return Err(ReadError::OutOfRange {
+                offset,
+                valid: self.log.log_start_offset()..self.high_watermark,
+            });
+        }
+        self.log.advance_start(offset);
+        self.check_invariants();
+        Ok(self.log.log_start_offset())
     }
 
     /// The end of what consumers may see, exclusive.

@@ -45,6 +45,7 @@ pub(super) fn build(settings: &Layered) -> Result<(Config, Vec<String>), ConfigE
         fetch_bytes_max: settings.size("fetch.max.bytes"),
         fetch_wait_max: millis(settings, "millstream.fetch.wait.max.ms"),
         producer_expiration: millis(settings, "producer.id.expiration.ms"),
+        retention_interval: millis(settings, "log.retention.check.interval.ms"),
     };
     let warnings = warnings(settings, &config, &left_out);
     Ok((config, warnings))

@@ -3,7 +3,7 @@
 //! Kafka's name, type and range wherever Kafka has the setting. Defaults are Kafka's too, except where
 //! the text says why not. An empty default means: not set.
 
-use ConfigRange::{Any, AtLeast, Between, OneOf};
+use ConfigRange::{Any, AtLeast, Between, OneOf, SubsetOf};
 use ConfigType::{Boolean, Int, List, Long, String as Text};
 use millstream_metadata::{ConfigRange, ConfigType, TOPIC_PARTITIONS_MAX};
 
@@ -61,6 +61,13 @@ pub(super) static LIVE: &[Setting] = &[
     of("log.roll.hours", Int, "168", AtLeast(1), "Longest span of record time in a segment, in hours."),
     of("log.roll.jitter.ms", Long, "", AtLeast(0), "At most this is taken off the span of a segment, at random; wins over log.roll.jitter.hours."),
     of("log.roll.jitter.hours", Int, "0", AtLeast(0), "At most this is taken off the span of a segment, at random, in hours."),
+    of("log.cleanup.policy", List, "delete", SubsetOf(&["delete", "compact"]), "What happens to old records of a topic: delete, by log.retention.*. Nothing is compacted yet; a topic with compact alone keeps everything."),
+    of("log.retention.ms", Long, "", AtLeast(-1), "How long records are kept; -1: for ever. Wins over minutes and hours."),
+    of("log.retention.minutes", Int, "", Any, "How long records are kept, in minutes; wins over hours."),
+    of("log.retention.hours", Int, "168", Any, "How long records are kept, in hours."),
+    of("log.retention.bytes", Long, "-1", Any, "The oldest segments of a partition go while the others hold at least so many bytes; -1: without limit."),
+    of("log.retention.check.interval.ms", Long, "300000", AtLeast(1), "How often retention runs."),
+    of("log.segment.delete.delay.ms", Long, "60000", AtLeast(0), "How long the files of a segment stay, renamed, after retention took it out."),
     of("log.index.interval.bytes", Int, "4096", AtLeast(0), "Bytes of a segment between two index entries."),
     of("log.index.size.max.bytes", Int, "10485760", AtLeast(4), "Largest size of an index file."),
 

@@ -85,6 +85,8 @@ pub struct Config {
     pub fetch_wait_max: Duration,
     /// How long an idle producer's sequence is remembered (`producer.id.expiration.ms`).
     pub producer_expiration: Duration,
+    /// How often retention runs (`log.retention.check.interval.ms`).
+    pub retention_interval: Duration,
 }
 
 /// How the topic of committed offsets is created.

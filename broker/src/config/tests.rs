@@ -191,7 +191,7 @@ fn a_server_properties_of_kafka_opens() {
     assert_eq!(loaded.config.listeners, expected);
     let warnings = [
         "settings without effect yet: controller.quorum.bootstrap.servers, \
-         inter.broker.listener.name, log.retention.hours, num.network.threads, process.roles",
+         inter.broker.listener.name, num.network.threads, process.roles",
         "listeners for controllers are not opened: CONTROLLER",
         "listeners opens 0.0.0.0:9092 to other machines, and there is no encryption or \
          authentication yet",

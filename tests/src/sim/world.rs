@@ -107,6 +107,7 @@ impl World {
             groups: GroupConfig::default(),
             group_shards: 2,
             producer_expiration: Duration::from_secs(86_400),
+            retention_interval: Duration::from_secs(300),
         };
         let bits = SimRandom::new(self.random.below(u64::MAX));
         let (disk, clock) = (Arc::new(self.disk.clone()), Arc::clone(&self.clock));
@@ -231,6 +232,8 @@ impl World {
                     self.node().queue_flush(partition);
                     self.has_flush = true;
                 }
+                // Nobody deletes records here.
+                Effect::DeleteRecords { .. } => {}
                 Effect::Propose(proposal) => self.proposals.push_back(proposal),
                 Effect::Complete(news) => self.news.push_back(news),
                 Effect::ReloadGroups { shard } => {

@@ -17,7 +17,7 @@ use millstream_protocol::messages::create_topics_response::{
 use crate::answers::Parked;
 use crate::context::CloseReason;
 use crate::dispatch::Request;
-use crate::handlers::{delete_topics, init_producer_id};
+use crate::handlers::{delete_records, delete_topics, init_producer_id};
 use crate::reply::Reply;
 use crate::{Context, Effect, Handled, Proposal, ProposalAnswer};
 
@@ -120,6 +120,11 @@ impl ParkedProposal {
         context
             .effects
             .push(Effect::Propose(proposal(context.token)));
+        ParkedProposal::park(reply)
+    }
+
+    /// Parks a request whose answer another effect brings.
+    pub(crate) fn park(reply: Reply) -> Handled {
         Handled::Parked(Box::new(Parked::Proposal(ParkedProposal { reply })))
     }
 
@@ -131,6 +136,9 @@ impl ParkedProposal {
             ProposalAnswer::TopicsCreated(created) => self.reply.frame(&answer(created)),
             ProposalAnswer::TopicsDeleted(deleted) => {
                 self.reply.frame(&delete_topics::answer(deleted))
+            }
+            ProposalAnswer::RecordsDeleted(deleted) => {
+                self.reply.frame(&delete_records::answer(deleted))
             }
             ProposalAnswer::ProducerId(Ok(id)) => self.reply.frame(&init_producer_id::granted(id)),
             ProposalAnswer::ProducerId(Err(code)) => {

@@ -1,0 +1,200 @@
+//! Retention and DeleteRecords: moving the beginnings of logs, durably, and removing what lies before.
+//!
+//! ```text
+//!   move the starts ─► write the checkpoint (starts) ─► flush (producers) ─► rename segments away
+//!                                                                                │ file.delete.delay.ms
+//!                                                                                └─► remove them
+//! ```
+//!
+//! By time is by the wall clock, which may be set wrong under a running broker. It is believed as far as
+//! it agrees with the monotonic clock: a step forward of years does not delete what was written today.
+
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use millstream_api::{DeletedRecords, Effect, HostedTopic, ProposalAnswer, RecordsToDelete};
+use millstream_log::Retention;
+use millstream_model::{Instant, Offset, RequestToken, WallTime};
+use millstream_protocol::ErrorCode;
+use millstream_replica::HostedPartition;
+
+use crate::Node;
+use crate::metadata::answered;
+
+/// How far the wall clock may run ahead of where it was at the start plus the time since. Daylight
+/// saving does not move it; a step beyond this is taken for an error.
+const CLOCK_STEP_MAX: Duration = Duration::from_secs(3600);
+
+/// Files that were taken out of their logs, and when they go.
+#[derive(Default)]
+pub(crate) struct Removals(Vec<(Instant, PathBuf)>);
+
+impl Node {
+    /// One run of retention over all logs, and the removal of files whose delay is over.
+    pub fn enforce_retention(&self) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        let now = self.retention_time();
+        let view = self.broker.view();
+        let mut surplus = Vec::new();
+        for topic in view.topics() {
+            let retention = rules(topic);
+            for partition in &topic.partitions {
+                if self.has_surplus(partition, retention, now) {
+                    surplus.push((topic, partition));
+                }
+            }
+        }
+        if !surplus.is_empty() {
+            self.take_out(&surplus, &mut effects);
+        }
+        self.remove_due();
+        effects
+    }
+
+    fn has_surplus(
+        &self,
+        partition: &HostedPartition,
+        retention: Retention,
+        now: WallTime,
+    ) -> bool {
+        let Ok(mut locked) = partition.lock() else {
+            return false;
+        };
+        locked
+            .handle_retention(retention, now)
+            .unwrap_or_else(|error| {
+                tracing::error!(partition = %partition.name, %error, "retention is not enforced");
+                false
+            })
+    }
+
+    /// Makes the new starts durable, then takes the segments before them out of their logs. What cannot
+    /// be taken out now stays for the next run.
+    fn take_out(
+        &self,
+        surplus: &[(&Arc<HostedTopic>, &Arc<HostedPartition>)],
+        effects: &mut Vec<Effect>,
+    ) {
+        let start = |partition: &HostedPartition| {
+            let locked = partition.lock().ok()?;
+            Some(locked.log().log_start_offset())
+        };
+        let starts: Vec<Option<Offset>> = surplus.iter().map(|(_, p)| start(p)).collect();
+        if let Err(error) = self.checkpoint() {
+            tracing::warn!(%error, "recovery points could not be written: no segment is removed");
+            return;
+        }
+        for (_, partition) in surplus {
+            if partition.mark_awaits_flush() {
+                self.queue_flush(Arc::clone(partition));
+            }
+        }
+        for directory in 0..self.directories() {
+            effects.extend(self.flush(directory));
+        }
+        for ((topic, partition), start) in surplus.iter().zip(starts) {
+            let (Some(start), Ok(mut locked)) = (start, partition.lock()) else {
+                continue;
+            };
+            let taken = locked.log_mut().take_out_segments(start);
+            drop(locked);
+            match taken {
+                Ok(files) => self.remove_later(topic, files),
+                Err(error) => {
+                    tracing::warn!(partition = %partition.name, %error, "segments could not be taken out");
+                }
+            }
+        }
+    }
+
+    fn remove_later(&self, topic: &HostedTopic, files: Vec<PathBuf>) {
+        let delay = u64::try_from(topic.config.file_delete_delay_ms).unwrap_or(0);
+        let due = self.now().after(Duration::from_millis(delay));
+        let mut removals = self.removals.lock().unwrap_or_else(PoisonError::into_inner);
+        removals.0.extend(files.into_iter().map(|path| (due, path)));
+    }
+
+    fn remove_due(&self) {
+        let now = self.now();
+        let mut removals = self.removals.lock().unwrap_or_else(PoisonError::into_inner);
+        let due: Vec<_> = removals.0.extract_if(.., |(at, _)| *at <= now).collect();
+        drop(removals);
+        for (_, path) in due {
+            match self.disk.remove_file(&path) {
+                // Its topic was deleted meanwhile.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => {
+                    tracing::warn!(path = %path.display(), %error, "file could not be removed");
+                }
+                Ok(()) => {}
+            }
+        }
+    }
+
+    /// Moves the starts of logs as a request asks, and answers it when they are durable.
+    pub fn delete_records(
+        &self,
+        token: RequestToken,
+        records: Vec<RecordsToDelete>,
+    ) -> Vec<Effect> {
+        let mut deleted: Vec<DeletedRecords> = records
+            .into_iter()
+            .map(|records| DeletedRecords {
+                result: records
+                    .target
+                    .and_then(|partition| delete_before(&partition, records.offset)),
+                name: records.name,
+            })
+            .collect();
+        let has_moved = deleted.iter().any(|records| records.result.is_ok());
+        if has_moved && let Err(error) = self.checkpoint() {
+            tracing::error!(%error, "new log starts could not be made durable");
+            for records in deleted.iter_mut().filter(|records| records.result.is_ok()) {
+                records.result = Err(ErrorCode::KafkaStorageError);
+            }
+        }
+        vec![answered(token, ProposalAnswer::RecordsDeleted(deleted))]
+    }
+
+    /// The wall clock, as far as it may be believed.
+    fn retention_time(&self) -> WallTime {
+        let wall = self.wall_time();
+        let (start, wall_start) = self.started;
+        let elapsed = self.now().since(start) + CLOCK_STEP_MAX;
+        let latest = WallTime(
+            wall_start
+                .0
+                .saturating_add(i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX)),
+        );
+        if wall > latest {
+            tracing::warn!(
+                wall_ms = wall.0,
+                used_ms = latest.0,
+                "the wall clock has been set forward: retention goes by the time since the start"
+            );
+        }
+        wall.min(latest)
+    }
+}
+
+fn rules(topic: &HostedTopic) -> Retention {
+    match topic.config.is_deleted_by_retention {
+        true => Retention {
+            ms: topic.config.retention_ms,
+            bytes: topic.config.retention_bytes,
+        },
+        // Only what lies before the log's start goes.
+        false => Retention::default(),
+    }
+}
+
+fn delete_before(partition: &HostedPartition, offset: i64) -> Result<Offset, ErrorCode> {
+    if partition.is_deleted() {
+        return Err(ErrorCode::UnknownTopicOrPartition);
+    }
+    let mut locked = partition.lock().map_err(|_| ErrorCode::KafkaStorageError)?;
+    locked
+        .handle_delete_records(offset)
+        .map_err(|error| error.code())
+}
