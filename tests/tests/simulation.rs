@@ -14,7 +14,7 @@ fn seeds() -> std::ops::Range<u64> {
 
 #[test]
 fn every_seed_holds_and_gives_the_same_trace_twice() {
-    let (mut acknowledged, mut commits, mut generations, mut crashes) = (0, 0, 0, 0);
+    let (mut acknowledged, mut commits, mut generations, mut lives, mut crashes) = (0, 0, 0, 0, 0);
     for seed in seeds() {
         let once =
             run(seed, Planted::Nothing).unwrap_or_else(|broken| panic!("seed {seed}: {broken}"));
@@ -23,11 +23,12 @@ fn every_seed_holds_and_gives_the_same_trace_twice() {
         acknowledged += once.acknowledged;
         commits += once.commits;
         generations += once.generations;
+        lives += once.lives;
         crashes += once.crashes;
     }
     println!(
         "simulation: {} seeds, {acknowledged} batches and {commits} commits acknowledged, \
-         {generations} generations, {crashes} crashes",
+         {generations} generations, {lives} lives of a topic, {crashes} crashes",
         seeds().count()
     );
     assert!(acknowledged > 0 && commits > 0 && generations > 0 && crashes > 0);

@@ -8,8 +8,8 @@ use millstream_env::Clock;
 use millstream_node::Node;
 use millstream_protocol::frame::Frame;
 
+use super::Violation;
 use super::world::World;
-use super::{Violation, violation};
 
 /// One connection, as its task in the shell holds it.
 pub(crate) struct Connection {
@@ -64,7 +64,7 @@ impl World {
     }
 
     /// News for a parked request arrives at its connection.
-    pub(crate) fn deliver(&mut self, news: Completion) -> Result<(), Violation> {
+    pub(super) fn deliver(&mut self, news: Completion) -> Result<(), Violation> {
         let id = news.token.connection;
         self.on_connection(id, |node, answers, context| {
             answers
@@ -75,21 +75,24 @@ impl World {
         })
     }
 
-    /// One connection answers what has waited for its time.
-    pub(crate) fn time_out(&mut self) -> Result<(), Violation> {
+    /// A connection with a request that has waited for its time.
+    pub(super) fn waited_enough(&self) -> Option<u64> {
         let now = self.clock.now();
-        let due = self.connections.iter().find(|(_, connection)| {
+        let is_due = |connection: &Connection| {
             let next = connection.answers.next_timeout();
             next.is_some_and(|at| at <= now)
-        });
-        let Some((&id, _)) = due else {
-            return Ok(());
         };
-        self.on_connection(id, |node, answers, context| {
-            match answers.handle_timeout(&node.broker, context) {
-                Ok(()) => Ok(()),
-                Err(reason) => violation(format!("a connection was closed: {reason}")),
-            }
+        let due = self.connections.iter().find(|(_, one)| is_due(one));
+        due.map(|(id, _)| *id)
+    }
+
+    /// The connection answers what has waited for its time.
+    pub(super) fn time_out(&mut self, connection: u64) -> Result<(), Violation> {
+        self.on_connection(connection, |node, answers, context| {
+            let timed_out = answers.handle_timeout(&node.broker, context);
+            timed_out.map_err(|reason| Violation {
+                what: format!("a connection was closed: {reason}"),
+            })
         })
     }
 

@@ -27,7 +27,7 @@ use rates::Rates;
 use world::World;
 
 /// Steps of a seed before the faults stop.
-const STEPS: u32 = 2_000;
+const STEPS: u32 = 5_000;
 /// Steps that everything begun may take to come to its end.
 const STEPS_TO_THE_END: u32 = 20_000;
 /// Of 100 clients that hear of a failed disk, so many have the machine started again.
@@ -50,6 +50,8 @@ pub struct Trace {
     pub commits: usize,
     /// The group's last generation.
     pub generations: i32,
+    /// Ids of the topic that was deleted and created again.
+    pub lives: usize,
     /// Crashes of the machine.
     pub crashes: u32,
 }
@@ -91,6 +93,7 @@ pub fn run(seed: u64, planted: Planted) -> Result<Trace, Violation> {
                 acknowledged: clients.seen.records.acknowledged(),
                 commits: clients.seen.commits.acknowledged(),
                 generations: clients.seen.owners.newest(),
+                lives: clients.seen.lives.count(),
                 crashes: world.crashes,
             });
         }

@@ -33,16 +33,16 @@ impl Rates {
     pub(crate) fn of(random: &SimRandom) -> Rates {
         let one_of = |rates: [u64; 4]| rates[random.below(4) as usize];
         Rates {
-            crash: one_of([1, 3, 8, 30]),
-            stop: one_of([0, 1, 3, 10]),
-            fail_sync: one_of([0, 1, 3, 10]),
+            crash: one_of([1, 1, 4, 20]),
+            stop: one_of([0, 1, 2, 5]),
+            fail_sync: one_of([0, 1, 2, 5]),
             disk_room: one_of([0, 0, 4, 12]),
             short_write: one_of([0, 0, 3, 15]),
             checkpoint: one_of([0, 10, 40, 40]),
             expiry: one_of([0, 1, 3, 5]),
             pause: one_of([0, 5, 20, 60]),
             long_pause: one_of([0, 0, 2, 5]),
-            work: one_of([200, 370, 450, 600]),
+            work: one_of([200, 300, 400, 500]),
         }
     }
 }

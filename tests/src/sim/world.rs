@@ -31,6 +31,17 @@ const GROUP_SHARDS: i32 = 2;
 /// Bytes that a disk which is nearly full still takes, at most.
 const ROOM_MAX: u64 = 8_000;
 
+/// A piece of work of one of the shell's threads or connections.
+#[derive(Clone, Copy)]
+enum Work {
+    Flush,
+    Propose,
+    LoadGroups(usize),
+    GroupTimer(usize),
+    TimeOut(u64),
+    Deliver,
+}
+
 /// The machine.
 pub(crate) struct World {
     pub random: SimRandom,
@@ -217,24 +228,38 @@ impl World {
         }
     }
 
-    /// One of the threads does a piece of its work, if it has some.
+    /// One of the threads that have something to do does a piece of it.
     pub(crate) fn work(&mut self) -> Result<(), Violation> {
         self.pause(3);
-        match self.random.below(8) {
-            0 | 1 if self.has_flush => {
+        let ready = self.ready();
+        if ready.is_empty() {
+            return Ok(());
+        }
+        let chosen = self.random.below(ready.len() as u64) as usize;
+        match ready[chosen] {
+            Work::Flush => {
                 self.has_flush = false;
                 let effects = self.node().flush(0);
                 self.carry_out(effects);
             }
-            2 => {
+            Work::Propose => {
                 if let Some(proposal) = self.proposals.pop_front() {
                     let effects = self.node().propose(proposal);
                     self.carry_out(effects);
                 }
             }
-            3 => self.run_groups(),
-            4 => self.time_out()?,
-            _ => {
+            Work::LoadGroups(shard) => {
+                self.loads.remove(&shard);
+                let effects = self.node().load_groups(shard);
+                self.carry_out(effects);
+            }
+            Work::GroupTimer(shard) => {
+                self.timers.remove(&shard);
+                let effects = self.node().group_timeout(shard);
+                self.carry_out(effects);
+            }
+            Work::TimeOut(connection) => self.time_out(connection)?,
+            Work::Deliver => {
                 if let Some(news) = self.news.pop_front() {
                     self.deliver(news)?;
                 }
@@ -243,19 +268,19 @@ impl World {
         Ok(())
     }
 
-    /// Loads a shard, or runs the timers of one.
-    fn run_groups(&mut self) {
-        if let Some(shard) = self.loads.pop_first() {
-            let effects = self.node().load_groups(shard);
-            return self.carry_out(effects);
-        }
+    /// What each thread would do next.
+    fn ready(&self) -> Vec<Work> {
         let now = self.clock.now();
-        let due = self.timers.iter().find(|(_, at)| **at <= now);
-        if let Some((&shard, _)) = due {
-            self.timers.remove(&shard);
-            let effects = self.node().group_timeout(shard);
-            self.carry_out(effects);
-        }
+        let timer = self.timers.iter().find(|(_, at)| **at <= now);
+        let ready = [
+            self.has_flush.then_some(Work::Flush),
+            (!self.proposals.is_empty()).then_some(Work::Propose),
+            self.loads.first().map(|shard| Work::LoadGroups(*shard)),
+            timer.map(|(shard, _)| Work::GroupTimer(*shard)),
+            self.waited_enough().map(Work::TimeOut),
+            (!self.news.is_empty()).then_some(Work::Deliver),
+        ];
+        ready.into_iter().flatten().collect()
     }
 
     pub(super) fn carry_out(&mut self, effects: Vec<Effect>) {

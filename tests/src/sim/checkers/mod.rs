@@ -1,11 +1,13 @@
 //! What clients saw, one promise in each file.
 
 mod commits;
+mod lives;
 mod owners;
 mod progress;
 mod records;
 
 pub use commits::{Commits, Sent};
+pub use lives::{Id, Lives};
 pub use owners::Owners;
 pub use progress::Progress;
 pub use records::Records;
@@ -21,4 +23,6 @@ pub struct Seen {
     pub owners: Owners,
     /// What the group processed.
     pub progress: Progress,
+    /// The topic that comes and goes.
+    pub lives: Lives,
 }

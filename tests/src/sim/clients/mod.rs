@@ -6,6 +6,8 @@ mod member;
 mod member_answers;
 mod member_requests;
 mod producer;
+mod topic_owner;
+mod topic_requests;
 
 use std::borrow::Cow;
 
@@ -21,6 +23,7 @@ use super::{Violation, violation};
 use consumer::Consumer;
 use member::Member;
 use producer::Producer;
+use topic_owner::TopicOwner;
 
 pub(crate) const TOPIC: &str = "simulated";
 pub(crate) const PARTITIONS: i32 = 3;
@@ -43,6 +46,7 @@ pub(crate) struct Clients {
     producers: Vec<Producer>,
     consumer: Consumer,
     members: Vec<Member>,
+    topic_owner: TopicOwner,
 }
 
 impl Clients {
@@ -58,6 +62,7 @@ impl Clients {
             producers,
             consumer: Consumer::new(world),
             members: (0..MEMBERS).map(|_| Member::new(world)).collect(),
+            topic_owner: TopicOwner::new(world),
         })
     }
 
@@ -70,10 +75,12 @@ impl Clients {
         for member in &mut self.members {
             member.reconnect(world);
         }
+        self.topic_owner.reconnect(world, &mut self.seen.lives);
     }
 
-    /// From now on no client dies, leaves or sleeps.
+    /// From now on no client dies, leaves, sleeps or deletes.
     pub(crate) fn calm_down(&mut self) {
+        self.topic_owner.calm_down();
         for member in &mut self.members {
             member.calm_down();
         }
@@ -81,25 +88,28 @@ impl Clients {
 
     /// One client sends or hears something.
     pub(crate) fn step(&mut self, world: &mut World) -> Result<Heard, Violation> {
-        let count = self.producers.len() + 1 + 2 * self.members.len();
-        let who = world.random.below(count as u64) as usize;
+        // A member, and whoever owns a topic, has more to say than a producer.
+        let (producers, members) = (self.producers.len(), self.members.len());
+        let others = 1 + 2 * members + 2;
+        let who = world.random.below((producers + others) as u64) as usize;
+        let seen = &mut self.seen;
         if let Some(producer) = self.producers.get_mut(who) {
-            return producer.step(world, &mut self.seen);
+            return producer.step(world, seen);
         }
-        let Some(who) = (who - self.producers.len()).checked_sub(1) else {
-            return self.consumer.step(world, &mut self.seen);
-        };
-        // A member has more to say than a producer.
-        let who = who % self.members.len();
-        self.members[who].step(world, &mut self.seen)
+        match who - producers {
+            0 => self.consumer.step(world, seen),
+            1 | 2 => self.topic_owner.step(world, seen),
+            who => self.members[who % members].step(world, seen),
+        }
     }
 
     /// Whether every batch is acknowledged, everything has been read, and the group is stable with all
     /// its members and has committed the end.
-    pub(crate) fn are_done(&self) -> bool {
+    pub(crate) fn are_done(&mut self) -> bool {
         self.producers.iter().all(Producer::is_done)
             && self.consumer.next().iter().sum::<i64>() >= self.seen.records.acknowledged() as i64
             && self.is_group_done()
+            && self.topic_owner.is_done(&mut self.seen.lives)
     }
 
     fn is_group_done(&self) -> bool {

@@ -18,7 +18,7 @@ use crate::sim::world::World;
 use crate::sim::{Violation, violation};
 
 /// Batches of each producer.
-const BATCHES: i32 = 40;
+const BATCHES: i32 = 80;
 const IN_FLIGHT_MAX: usize = 5;
 const INIT_PRODUCER_ID: i16 = 4;
 
