@@ -84,7 +84,7 @@ pub fn run(seed: u64, planted: Planted) -> Result<Trace, Violation> {
     world.heal();
     world.crash()?;
     clients.reconnect(&mut world);
-    clients.calm_down();
+    clients.calm_down(&world);
     for _ in 0..STEPS_TO_THE_END {
         if clients.are_done() {
             clients.check_the_end(&mut world)?;

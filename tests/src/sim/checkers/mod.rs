@@ -6,7 +6,7 @@ mod owners;
 mod progress;
 mod records;
 
-pub use commits::{Commits, Sent};
+pub use commits::{Commits, NONE, Sent};
 pub use lives::{Id, Lives};
 pub use owners::Owners;
 pub use progress::Progress;

@@ -46,7 +46,8 @@ impl Consumer {
             return self.hear(world, seen);
         }
         let positions = self.next.iter().enumerate();
-        let request = fetch(positions.map(|(partition, next)| (partition as i32, *next)));
+        let positions = positions.map(|(partition, next)| (partition as i32, *next));
+        let request = fetch(positions, 0);
         self.waits = true;
         send(world, self.connection, FETCH_BY_NAME, &request)?;
         Ok(Heard::Nothing)
@@ -82,8 +83,11 @@ impl Consumer {
     }
 }
 
-/// A fetch of these partitions from these offsets, answered at once.
-pub(crate) fn fetch(positions: impl Iterator<Item = (i32, i64)>) -> FetchRequest<'static> {
+/// A fetch of these partitions from these offsets, which waits so long for records.
+pub(crate) fn fetch(
+    positions: impl Iterator<Item = (i32, i64)>,
+    max_wait_ms: i32,
+) -> FetchRequest<'static> {
     let wanted = positions.map(|(partition, fetch_offset)| FetchPartition {
         partition,
         fetch_offset,
@@ -96,6 +100,8 @@ pub(crate) fn fetch(positions: impl Iterator<Item = (i32, i64)>) -> FetchRequest
         ..FetchTopic::default()
     };
     FetchRequest {
+        max_wait_ms,
+        min_bytes: 1,
         max_bytes: 4000,
         session_epoch: -1,
         topics: vec![topic],

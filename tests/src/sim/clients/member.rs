@@ -27,6 +27,8 @@ pub(super) const JOIN: i16 = 9;
 pub(super) const SYNC: i16 = 5;
 pub(super) const HEARTBEAT: i16 = 4;
 pub(super) const LEAVE: i16 = 5;
+/// Longest wait for records; no heartbeat is sent meanwhile.
+const FETCH_WAIT_MS_MAX: u64 = 400;
 /// Longest sleep: longer than a session.
 const SLEEP_MS_MAX: u64 = 12_000;
 
@@ -215,8 +217,8 @@ impl Member {
     fn consume(&mut self, world: &mut World, seen: &mut Seen) -> Result<Asked, Violation> {
         match world.random.below(100) {
             0..=49 if !self.owned.is_empty() => {
-                let positions = self.owned.iter();
-                let request = fetch(positions.map(|(partition, at)| (*partition, at.next)));
+                let positions = self.held().into_iter();
+                let request = fetch(positions, world.random.below(FETCH_WAIT_MS_MAX) as i32);
                 send(world, self.connection, FETCH_BY_NAME, &request)?;
                 Ok(Asked::Records)
             }

@@ -120,14 +120,24 @@ pub(crate) fn commit<'a>(
 }
 
 pub(crate) fn offsets(partitions: impl Iterator<Item = i32>) -> OffsetFetchRequest<'static> {
-    let topic = OffsetFetchRequestTopics {
+    offsets_of(Some(vec![OffsetFetchRequestTopics {
         name: Cow::Borrowed(TOPIC),
         partition_indexes: partitions.collect(),
         ..OffsetFetchRequestTopics::default()
-    };
+    }]))
+}
+
+/// Every offset that the group has committed.
+pub(crate) fn all_offsets() -> OffsetFetchRequest<'static> {
+    offsets_of(None)
+}
+
+fn offsets_of(
+    topics: Option<Vec<OffsetFetchRequestTopics<'static>>>,
+) -> OffsetFetchRequest<'static> {
     let group = OffsetFetchRequestGroup {
         group_id: Cow::Borrowed(GROUP),
-        topics: Some(vec![topic]),
+        topics,
         ..OffsetFetchRequestGroup::default()
     };
     OffsetFetchRequest {

@@ -1,6 +1,7 @@
 //! The simulated clients.
 
 mod assignment;
+mod auditor;
 mod consumer;
 mod member;
 mod member_answers;
@@ -20,6 +21,7 @@ use super::checkers::Seen;
 use super::wire::{OFFSETS_BY_NAME, call, decode};
 use super::world::World;
 use super::{Violation, violation};
+use auditor::Auditor;
 use consumer::Consumer;
 use member::Member;
 use producer::Producer;
@@ -47,6 +49,7 @@ pub(crate) struct Clients {
     consumer: Consumer,
     members: Vec<Member>,
     topic_owner: TopicOwner,
+    auditor: Auditor,
 }
 
 impl Clients {
@@ -63,6 +66,7 @@ impl Clients {
             consumer: Consumer::new(world),
             members: (0..MEMBERS).map(|_| Member::new(world)).collect(),
             topic_owner: TopicOwner::new(world),
+            auditor: Auditor::new(world),
         })
     }
 
@@ -76,10 +80,15 @@ impl Clients {
             member.reconnect(world);
         }
         self.topic_owner.reconnect(world, &mut self.seen.lives);
+        self.auditor.reconnect(world);
     }
 
-    /// From now on no client dies, leaves, sleeps or deletes.
-    pub(crate) fn calm_down(&mut self) {
+    /// From now on no client dies, leaves, sleeps or deletes. But one member may have gone for good, and
+    /// the group must come to know.
+    pub(crate) fn calm_down(&mut self, world: &World) {
+        if world.random.chance(50) {
+            self.members.pop();
+        }
         self.topic_owner.calm_down();
         for member in &mut self.members {
             member.calm_down();
@@ -90,7 +99,7 @@ impl Clients {
     pub(crate) fn step(&mut self, world: &mut World) -> Result<Heard, Violation> {
         // A member, and whoever owns a topic, has more to say than a producer.
         let (producers, members) = (self.producers.len(), self.members.len());
-        let others = 1 + 2 * members + 2;
+        let others = 4 + 2 * members;
         let who = world.random.below((producers + others) as u64) as usize;
         let seen = &mut self.seen;
         if let Some(producer) = self.producers.get_mut(who) {
@@ -98,7 +107,8 @@ impl Clients {
         }
         match who - producers {
             0 => self.consumer.step(world, seen),
-            1 | 2 => self.topic_owner.step(world, seen),
+            1 => self.auditor.step(world, seen),
+            2 | 3 => self.topic_owner.step(world, seen),
             who => self.members[who % members].step(world, seen),
         }
     }
