@@ -7,6 +7,7 @@ mod member;
 mod member_answers;
 mod member_requests;
 mod producer;
+mod topic_answers;
 mod topic_owner;
 mod topic_requests;
 
