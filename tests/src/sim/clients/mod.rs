@@ -13,7 +13,7 @@ mod topic_requests;
 
 use std::borrow::Cow;
 
-use millstream_protocol::messages::create_topics_request::CreatableTopic;
+use millstream_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
 use millstream_protocol::messages::{
     CreateTopicsRequest, CreateTopicsResponse, OffsetFetchRequest, OffsetFetchResponse,
 };
@@ -33,6 +33,8 @@ pub(crate) const PARTITIONS: i32 = 3;
 const PRODUCERS: i32 = 4;
 const MEMBERS: usize = 3;
 const CREATE_TOPICS: i16 = 7;
+/// Bytes of a segment in half of the seeds: a few batches, so that segments are rolled.
+const SMALL_SEGMENT: &str = "3000";
 
 /// What a client learned of the broker's state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -176,11 +178,19 @@ impl Clients {
 
 fn create_topic(world: &mut World) -> Result<(), Violation> {
     let connection = world.connect();
+    let mut configs = Vec::new();
+    if world.random.chance(50) {
+        configs.push(CreatableTopicConfig {
+            name: Cow::Borrowed("internal.segment.bytes"),
+            value: Some(Cow::Borrowed(SMALL_SEGMENT)),
+        });
+    }
     let mut request = CreateTopicsRequest::default();
     request.topics.push(CreatableTopic {
         name: Cow::Borrowed(TOPIC),
         num_partitions: PARTITIONS,
         replication_factor: 1,
+        configs,
         ..CreatableTopic::default()
     });
     let answer = call(world, connection, CREATE_TOPICS, &request)?;
