@@ -14,20 +14,24 @@ fn seeds() -> std::ops::Range<u64> {
 
 #[test]
 fn every_seed_holds_and_gives_the_same_trace_twice() {
-    let (mut acknowledged, mut crashes) = (0, 0);
+    let (mut acknowledged, mut commits, mut generations, mut lives, mut crashes) = (0, 0, 0, 0, 0);
     for seed in seeds() {
         let once =
             run(seed, Planted::Nothing).unwrap_or_else(|broken| panic!("seed {seed}: {broken}"));
         let twice = run(seed, Planted::Nothing).unwrap();
         assert_eq!(once, twice, "seed {seed} is not the same twice");
         acknowledged += once.acknowledged;
+        commits += once.commits;
+        generations += once.generations;
+        lives += once.lives;
         crashes += once.crashes;
     }
     println!(
-        "simulation: {} seeds, {acknowledged} batches acknowledged, {crashes} crashes",
+        "simulation: {} seeds, {acknowledged} batches and {commits} commits acknowledged, \
+         {generations} generations, {lives} lives of a topic, {crashes} crashes",
         seeds().count()
     );
-    assert!(acknowledged > 0 && crashes > 0);
+    assert!(acknowledged > 0 && commits > 0 && generations > 0 && crashes > 0);
 }
 
 fn caught_by(planted: Planted) -> Option<u64> {

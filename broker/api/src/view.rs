@@ -1,6 +1,6 @@
 //! What a request sees of the cluster: one immutable picture, replaced as a whole.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use millstream_metadata::{Image, TopicConfig};
@@ -35,7 +35,8 @@ pub struct View {
     /// The metadata.
     pub image: Arc<Image>,
     by_name: HashMap<Arc<str>, Arc<HostedTopic>>,
-    by_id: HashMap<TopicId, Arc<HostedTopic>>,
+    /// Ordered, because it is walked: what is written from a walk must not depend on chance.
+    by_id: BTreeMap<TopicId, Arc<HostedTopic>>,
 }
 
 impl View {
@@ -45,7 +46,7 @@ impl View {
         View {
             image,
             by_name: HashMap::new(),
-            by_id: HashMap::new(),
+            by_id: BTreeMap::new(),
         }
     }
 
@@ -61,9 +62,9 @@ impl View {
         self.by_id.get(&id)
     }
 
-    /// All topics, in no particular order.
+    /// All topics, by rising id.
     pub fn topics(&self) -> impl Iterator<Item = &Arc<HostedTopic>> {
-        self.by_name.values()
+        self.by_id.values()
     }
 
     /// The view after a change of metadata: some topics gone, some new or replaced.
@@ -105,5 +106,35 @@ pub(crate) fn validation_rules(config: &TopicConfig, wall: WallTime) -> Validati
         before_max_ms: config.message_timestamp_before_max_ms,
         after_max_ms: config.message_timestamp_after_max_ms,
         now_ms: wall.0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use millstream_metadata::BrokerLayers;
+    use millstream_model::NodeId;
+
+    use super::*;
+
+    #[test]
+    fn topics_are_walked_by_rising_id() {
+        let image = Arc::new(Image::default());
+        let file = [].into_iter().collect();
+        let layers = BrokerLayers::new(&image, NodeId(1), &file);
+        let config = TopicConfig::resolve(None, &layers);
+        let topic = |id: u8| {
+            let name: Arc<str> = format!("topic{}", id % 7).into();
+            Arc::new(HostedTopic {
+                name,
+                id: TopicId([id; 16]),
+                is_internal: false,
+                config: config.clone(),
+                partitions: Vec::new(),
+            })
+        };
+        let topics = (1..8).rev().map(topic).collect();
+        let view = View::new(image.clone()).changed(image, &[], topics);
+        let ids: Vec<u8> = view.topics().map(|topic| topic.id.0[0]).collect();
+        assert_eq!(ids, [1, 2, 3, 4, 5, 6, 7]);
     }
 }

@@ -1,32 +1,43 @@
 //! A whole broker and its clients in one thread, where a seed decides everything that happens.
 //!
 //! ```text
-//!   producers, a consumer ──frames──► api ─► node ─► SimDisk ──crash: unsynced writes kept, lost or torn
+//!   producers, consumers ───frames──► api ─► node ─► SimDisk ──crash: unsynced writes kept, lost or torn
 //!        │  ▲                          │
 //!        ▼  └──────── answers ◄────────┴─ effects, carried out when the seed says so
-//!     Oracle: knows only what the clients saw
+//!     checkers: know only what the clients saw
 //! ```
 //!
-//! The real cores run: request handlers, node, log, metadata. The threads of the shell are queues here,
+//! The real cores run: request handlers, node, log, metadata, coordinator. The threads of the shell are queues here,
 //! each in order, picked by chance. Safety is checked throughout; at the end faults stop, and everything
 //! that was begun must come to its end.
 
+mod checkers;
 mod clients;
-mod oracle;
+mod connections;
+mod rates;
+mod wire;
 mod world;
 
 use std::fmt;
 
-pub use oracle::Oracle;
 pub use world::Planted;
 
-use clients::Clients;
+use clients::{Clients, Heard};
+use rates::Rates;
 use world::World;
 
 /// Steps of a seed before the faults stop.
-const STEPS: u32 = 400;
+const STEPS: u32 = 5_000;
 /// Steps that everything begun may take to come to its end.
-const STEPS_TO_THE_END: u32 = 5_000;
+const STEPS_TO_THE_END: u32 = 20_000;
+/// Of 100 clients that hear of a failed disk, so many have the machine started again.
+const RESTARTS: u64 = 30;
+/// Longest pause of each kind, in milliseconds.
+const PAUSE_MAX: u64 = 700;
+const LONG_PAUSE_MAX: u64 = 15_000;
+/// While everything comes to its end a step takes so long, at most: sessions of members that died must
+/// run out.
+const CALM_PAUSE_MAX: u64 = 20;
 
 /// What happened, as a number: the same seed gives the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +46,12 @@ pub struct Trace {
     pub hash: u64,
     /// Batches that were acknowledged.
     pub acknowledged: usize,
+    /// Offsets that were committed and acknowledged.
+    pub commits: usize,
+    /// The group's last generation.
+    pub generations: i32,
+    /// Ids of the topic that was deleted and created again.
+    pub lives: usize,
     /// Crashes of the machine.
     pub crashes: u32,
 }
@@ -59,52 +76,89 @@ pub(crate) fn violation<T>(what: impl Into<String>) -> Result<T, Violation> {
 /// Runs one seed.
 pub fn run(seed: u64, planted: Planted) -> Result<Trace, Violation> {
     let mut world = World::new(seed, planted)?;
+    let rates = Rates::of(&world.random);
     let mut clients = Clients::new(&mut world)?;
     for _ in 0..STEPS {
-        match world.random.below(100) {
-            0..=2 => {
-                world.crash()?;
-                clients.reconnect(&mut world);
-            }
-            3 => {
-                world.stop_cleanly()?;
-                clients.reconnect(&mut world);
-            }
-            4 => world.fail_a_sync(),
-            5 => {
-                world.kill()?;
-                clients.reconnect(&mut world);
-            }
-            6..=8 => world.checkpoint(),
-            9..=45 => world.work()?,
-            _ => clients.step(&mut world)?,
-        }
-        if clients.must_restart {
-            // A log directory that failed is offline until its broker is started again, with the
-            // machine or without it.
-            match world.random.chance(50) {
-                true => world.crash()?,
-                false => world.kill()?,
-            }
-            clients.reconnect(&mut world);
-        }
+        step(&mut world, &mut clients, &rates)?;
     }
     world.heal();
     world.crash()?;
     clients.reconnect(&mut world);
+    clients.calm_down(&world);
     for _ in 0..STEPS_TO_THE_END {
         if clients.are_done() {
-            clients.oracle.check_the_end()?;
+            clients.check_the_end(&mut world)?;
             return Ok(Trace {
                 hash: world.trace,
-                acknowledged: clients.oracle.acknowledged(),
+                acknowledged: clients.seen.records.acknowledged(),
+                commits: clients.seen.commits.acknowledged(),
+                generations: clients.seen.owners.newest(),
+                lives: clients.seen.lives.count(),
                 crashes: world.crashes,
             });
         }
+        world.pause(CALM_PAUSE_MAX);
         match world.random.below(2) {
             0 => world.work()?,
-            _ => clients.step(&mut world)?,
+            _ => {
+                if clients.step(&mut world)? == Heard::DiskFailed {
+                    return violation(
+                        "a client hears of a failed disk, but nothing fails any more",
+                    );
+                }
+            }
         }
     }
-    violation("clients do not come to their end although nothing fails any more")
+    violation(format!(
+        "clients do not come to their end although nothing fails any more: {}",
+        clients.where_they_stand()
+    ))
+}
+
+/// One thing happens, as the rates say.
+fn step(world: &mut World, clients: &mut Clients, rates: &Rates) -> Result<(), Violation> {
+    let drawn = world.random.below(1000);
+    let mut end = 0;
+    let mut falls_to = |rate: u64| {
+        end += rate;
+        drawn < end
+    };
+    if falls_to(rates.crash) {
+        world.crash()?;
+        clients.reconnect(world);
+    } else if falls_to(rates.stop) {
+        world.stop_cleanly()?;
+        clients.reconnect(world);
+    } else if falls_to(rates.kill) {
+        world.kill()?;
+        clients.reconnect(world);
+    } else if falls_to(rates.fail_sync) {
+        world.fail_a_sync();
+    } else if falls_to(rates.disk_room) {
+        world.change_disk_room();
+    } else if falls_to(rates.short_write) {
+        world.cut_a_write_short();
+    } else if falls_to(rates.checkpoint) {
+        world.checkpoint();
+    } else if falls_to(rates.expiry) {
+        // An empty group without offsets is forgotten at once, and its generations begin anew.
+        if clients.seen.commits.acknowledged() > 0 {
+            world.expire_groups();
+        }
+    } else if falls_to(rates.pause) {
+        world.pause(PAUSE_MAX);
+    } else if falls_to(rates.long_pause) {
+        world.pause(LONG_PAUSE_MAX);
+    } else if falls_to(rates.work) {
+        world.work()?;
+    } else if clients.step(world)? == Heard::DiskFailed && world.random.chance(RESTARTS) {
+        // A log directory whose sync failed is offline until its broker is started again, with the
+        // machine or without it.
+        match world.random.chance(50) {
+            true => world.crash()?,
+            false => world.kill()?,
+        }
+        clients.reconnect(world);
+    }
+    Ok(())
 }

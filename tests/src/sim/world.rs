@@ -1,25 +1,22 @@
-//! The simulated machine with the broker on it, and the connections to it.
+//! The simulated machine with the broker on it: its disk, its clock and the threads of the shell.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
-use millstream_api::{
-    AnswerLimits, AnswerQueue, Client, Completion, Context, Effect, HostPort, Proposal,
-    handle_frame,
-};
+use millstream_api::{Completion, Effect, Proposal};
 use millstream_coordinator::GroupConfig;
 use millstream_env::Clock;
 use millstream_env::sim::{SimClock, SimDisk, SimFaults, SimRandom};
 use millstream_metadata::ControllerSettings;
-use millstream_model::{NodeId, WallTime};
-use millstream_node::{Node, NodeConfig};
-use millstream_protocol::frame::Frame;
+use millstream_model::{Instant, NodeId, WallTime};
+use millstream_node::{FlushRound, Node, NodeConfig};
 
+use super::connections::Connection;
 use super::{Violation, violation};
 
-/// A defect planted on purpose, which the oracle must find.
+/// A defect planted on purpose, which the checkers must find.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Planted {
     /// None.
@@ -30,11 +27,23 @@ pub enum Planted {
     AcknowledgeEarly,
 }
 
+/// Flush rounds at the same time.
+const ROUNDS_MAX: usize = 3;
 const WALL_START: WallTime = WallTime(1_750_000_000_000);
+const GROUP_SHARDS: i32 = 2;
+/// Bytes that a disk which is nearly full still takes, at most.
+const ROOM_MAX: u64 = 8_000;
 
-struct Connection {
-    answers: AnswerQueue,
-    client: Client,
+/// A piece of work of one of the shell's threads or connections.
+#[derive(Clone, Copy)]
+enum Work {
+    BeginFlush,
+    EndFlush,
+    Propose,
+    LoadGroups(usize),
+    GroupTimer(usize),
+    TimeOut(u64),
+    Deliver,
 }
 
 /// The machine.
@@ -42,16 +51,17 @@ pub(crate) struct World {
     pub random: SimRandom,
     pub trace: u64,
     pub crashes: u32,
-    clock: Arc<SimClock>,
+    pub(super) clock: Arc<SimClock>,
     disk: SimDisk,
     planted: Planted,
     node: Option<Node>,
-    connections: BTreeMap<u64, Connection>,
-    connections_made: u64,
-    /// Whether the flusher has something to do.
-    has_flush: bool,
+    pub(super) connections: BTreeMap<u64, Connection>,
+    pub(super) connections_made: u64,
+    /// Flush rounds that have begun, and what their syncs gave where these are over.
+    rounds: Vec<(FlushRound, Option<io::Result<()>>)>,
     proposals: VecDeque<Proposal>,
     loads: BTreeSet<usize>,
+    timers: BTreeMap<usize, Instant>,
     news: VecDeque<Completion>,
 }
 
@@ -67,9 +77,10 @@ impl World {
             node: None,
             connections: BTreeMap::new(),
             connections_made: 0,
-            has_flush: false,
+            rounds: Vec::new(),
             proposals: VecDeque::new(),
             loads: BTreeSet::new(),
+            timers: BTreeMap::new(),
             news: VecDeque::new(),
         };
         world.heal();
@@ -91,6 +102,7 @@ impl World {
 
     fn try_open(&mut self) -> Result<(), Violation> {
         let mut controller = ControllerSettings::default();
+        controller.offsets_topic.partitions = GROUP_SHARDS;
         if self.planted == Planted::AcknowledgeEarly {
             let early = ("millstream.durability".into(), "replicated".into());
             controller.file_configs = [early].into_iter().collect();
@@ -105,7 +117,7 @@ impl World {
             fetch_bytes_max: 1 << 20,
             fetch_wait_max: Duration::from_secs(1),
             groups: GroupConfig::default(),
-            group_shards: 2,
+            group_shards: GROUP_SHARDS as usize,
             producer_expiration: Duration::from_secs(86_400),
             retention_interval: Duration::from_secs(300),
         };
@@ -113,14 +125,16 @@ impl World {
         let (disk, clock) = (Arc::new(self.disk.clone()), Arc::clone(&self.clock));
         match Node::open(disk, clock, Arc::new(bits), config) {
             Ok(node) => {
+                let effects = node.group_shards_to_load();
                 self.node = Some(node);
+                self.carry_out(effects);
                 Ok(())
             }
             Err(error) => violation(format!("the broker does not start: {error}")),
         }
     }
 
-    fn node(&self) -> &Node {
+    pub(super) fn node(&self) -> &Node {
         self.node.as_ref().expect("open but for a moment")
     }
 
@@ -132,6 +146,12 @@ impl World {
 
     pub(crate) fn now_ms(&self) -> i64 {
         self.clock.wall_time().0
+    }
+
+    /// Time passes in which nobody does anything.
+    pub(crate) fn pause(&self, ms_max: u64) {
+        let pause = Duration::from_millis(self.random.below(ms_max));
+        self.clock.advance(pause);
     }
 
     /// The machine stops: what was not synced is kept, lost or torn. Then the broker starts again.
@@ -146,7 +166,7 @@ impl World {
     /// The broker is told to stop, and starts again.
     pub(crate) fn stop_cleanly(&mut self) -> Result<(), Violation> {
         self.note(2);
-        // A sync that fails here is the broker's to report; what counts is the next start.
+        // A close that fails is the broker's to report; what counts is the next start.
         let _closed = self.node().close();
         self.end_process()
     }
@@ -160,15 +180,18 @@ impl World {
     fn end_process(&mut self) -> Result<(), Violation> {
         self.forget_process();
         self.disk.end_process();
+        // A broker needs room to start: the operator makes some first.
+        self.heal();
         self.open()
     }
 
     fn forget_process(&mut self) {
         self.node = None;
         self.connections.clear();
-        self.has_flush = false;
+        self.rounds.clear();
         self.proposals.clear();
         self.loads.clear();
+        self.timers.clear();
         self.news.clear();
     }
 
@@ -177,6 +200,26 @@ impl World {
         let faults = self.disk.faults();
         self.disk.set_faults(SimFaults {
             fail_next_sync: true,
+            ..faults
+        });
+    }
+
+    /// The disk fills up; or, when it is filling up, it has room again.
+    pub(crate) fn change_disk_room(&mut self) {
+        self.note(6);
+        let faults = self.disk.faults();
+        let room = match faults.room {
+            None => Some(self.random.below(ROOM_MAX)),
+            Some(_) => None,
+        };
+        self.disk.set_faults(SimFaults { room, ..faults });
+    }
+
+    pub(crate) fn cut_a_write_short(&mut self) {
+        self.note(7);
+        let faults = self.disk.faults();
+        self.disk.set_faults(SimFaults {
+            short_next_write: true,
             ..faults
         });
     }
@@ -194,29 +237,43 @@ impl World {
         let _written = self.node().checkpoint();
     }
 
-    /// One of the threads does a piece of its work, if it has some.
+    /// Looks for expired offsets, far more often than the shell does.
+    pub(crate) fn expire_groups(&mut self) {
+        for shard in 0..self.node().broker.group_shards().len() {
+            let effects = self.node().expire_groups(shard);
+            self.carry_out(effects);
+        }
+    }
+
+    /// One of the threads that have something to do does a piece of it.
     pub(crate) fn work(&mut self) -> Result<(), Violation> {
-        self.clock
-            .advance(Duration::from_millis(self.random.below(3)));
-        match self.random.below(4) {
-            0 if self.has_flush => {
-                self.has_flush = false;
-                let effects = self.node().flush(0);
-                self.carry_out(effects);
-            }
-            1 => {
+        self.pause(3);
+        let ready = self.ready();
+        if ready.is_empty() {
+            return Ok(());
+        }
+        let chosen = self.random.below(ready.len() as u64) as usize;
+        match ready[chosen] {
+            Work::BeginFlush => self.begin_flush(),
+            Work::EndFlush => self.end_flush(),
+            Work::Propose => {
                 if let Some(proposal) = self.proposals.pop_front() {
                     let effects = self.node().propose(proposal);
                     self.carry_out(effects);
                 }
             }
-            2 => {
-                if let Some(shard) = self.loads.pop_first() {
-                    let effects = self.node().load_groups(shard);
-                    self.carry_out(effects);
-                }
+            Work::LoadGroups(shard) => {
+                self.loads.remove(&shard);
+                let effects = self.node().load_groups(shard);
+                self.carry_out(effects);
             }
-            _ => {
+            Work::GroupTimer(shard) => {
+                self.timers.remove(&shard);
+                let effects = self.node().group_timeout(shard);
+                self.carry_out(effects);
+            }
+            Work::TimeOut(connection) => self.time_out(connection)?,
+            Work::Deliver => {
                 if let Some(news) = self.news.pop_front() {
                     self.deliver(news)?;
                 }
@@ -225,12 +282,48 @@ impl World {
         Ok(())
     }
 
-    fn carry_out(&mut self, effects: Vec<Effect>) {
+    /// Begins a flush round. Its sync may be over at once, or not before it ends: what is written
+    /// between the two is durable, or is not.
+    fn begin_flush(&mut self) {
+        let mut effects = Vec::new();
+        if let Some(round) = self.node().begin_flush(0, &mut effects) {
+            let synced = self.random.chance(50).then(|| self.node().sync(&round));
+            self.rounds.push((round, synced));
+        }
+        self.carry_out(effects);
+    }
+
+    fn end_flush(&mut self) {
+        let mut effects = Vec::new();
+        let chosen = self.random.below(self.rounds.len() as u64) as usize;
+        let (round, synced) = self.rounds.swap_remove(chosen);
+        let synced = synced.unwrap_or_else(|| self.node().sync(&round));
+        self.node().end_flush(round, synced, &mut effects);
+        self.carry_out(effects);
+    }
+
+    /// What each thread would do next.
+    fn ready(&self) -> Vec<Work> {
+        let now = self.clock.now();
+        let may_begin = self.rounds.len() < ROUNDS_MAX && self.node().awaits_flush(0);
+        let timer = self.timers.iter().find(|(_, at)| **at <= now);
+        let ready = [
+            may_begin.then_some(Work::BeginFlush),
+            (!self.rounds.is_empty()).then_some(Work::EndFlush),
+            (!self.proposals.is_empty()).then_some(Work::Propose),
+            self.loads.first().map(|shard| Work::LoadGroups(*shard)),
+            timer.map(|(shard, _)| Work::GroupTimer(*shard)),
+            self.waited_enough().map(Work::TimeOut),
+            (!self.news.is_empty()).then_some(Work::Deliver),
+        ];
+        ready.into_iter().flatten().collect()
+    }
+
+    pub(super) fn carry_out(&mut self, effects: Vec<Effect>) {
         for effect in effects {
             match effect {
                 Effect::Flush(partition) => {
                     self.node().queue_flush(partition);
-                    self.has_flush = true;
                 }
                 // Nobody deletes records here.
                 Effect::DeleteRecords { .. } => {}
@@ -239,85 +332,10 @@ impl World {
                 Effect::ReloadGroups { shard } => {
                     self.loads.insert(shard);
                 }
-                // No group has members here.
-                Effect::GroupTimer { .. } => {}
+                Effect::GroupTimer { shard, at } => {
+                    self.timers.insert(shard, at);
+                }
             }
         }
     }
-
-    fn deliver(&mut self, news: Completion) -> Result<(), Violation> {
-        let id = news.token.connection;
-        self.on_connection(id, |node, connection, context| {
-            connection
-                .handle_completion(&node.broker, context, news)
-                .map_err(|reason| Violation {
-                    what: format!("a connection was closed: {reason}"),
-                })
-        })
-    }
-
-    pub(crate) fn connect(&mut self) -> u64 {
-        self.connections_made += 1;
-        let connection = Connection {
-            answers: AnswerQueue::new(self.connections_made, AnswerLimits::default()),
-            client: Client {
-                host: "/10.0.0.1".to_owned(),
-                advertised: HostPort {
-                    host: "10.0.0.9".to_owned(),
-                    port: 9092,
-                },
-            },
-        };
-        self.connections.insert(self.connections_made, connection);
-        self.connections_made
-    }
-
-    /// A client's frame arrives.
-    pub(crate) fn send(&mut self, connection: u64, frame: &Frame) -> Result<(), Violation> {
-        let bytes = without_length(frame);
-        self.on_connection(connection, |node, answers, context| {
-            let handled = handle_frame(&node.broker, context, &bytes);
-            answers.push(handled).map_err(|reason| Violation {
-                what: format!("a request was refused: {reason}"),
-            })
-        })
-    }
-
-    fn on_connection(
-        &mut self,
-        id: u64,
-        step: impl FnOnce(&Node, &mut AnswerQueue, &mut Context<'_>) -> Result<(), Violation>,
-    ) -> Result<(), Violation> {
-        let Some(mut connection) = self.connections.remove(&id) else {
-            return Ok(());
-        };
-        let mut effects = Vec::new();
-        let node = self.node();
-        let mut context = Context {
-            now: self.clock.now(),
-            wall: self.clock.wall_time(),
-            token: connection.answers.next_token(),
-            client: &connection.client,
-            effects: &mut effects,
-        };
-        let outcome = step(node, &mut connection.answers, &mut context);
-        self.connections.insert(id, connection);
-        self.carry_out(effects);
-        outcome
-    }
-
-    /// The next answer on a connection, without its length.
-    pub(crate) fn receive(&mut self, connection: u64) -> Option<Bytes> {
-        let frame = self.connections.get_mut(&connection)?.answers.pop_ready()?;
-        Some(without_length(&frame))
-    }
-}
-
-/// What a frame holds behind its length prefix.
-fn without_length(frame: &Frame) -> Bytes {
-    let mut bytes = BytesMut::with_capacity(frame.len());
-    for part in &frame.parts {
-        bytes.extend_from_slice(part);
-    }
-    bytes.freeze().slice(4..)
 }

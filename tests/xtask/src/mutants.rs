@@ -16,7 +16,7 @@ struct Mutant {
     planted: &'static str,
 }
 
-const MUTANTS: [Mutant; 6] = [
+const MUTANTS: [Mutant; 16] = [
     Mutant {
         name: "no fsync",
         file: "broker/node/src/flush.rs",
@@ -52,6 +52,59 @@ const MUTANTS: [Mutant; 6] = [
         file: "broker/log/src/recovery.rs",
         text: "file.forget_cached(start).map_err(|error| self.io(error))?;",
         planted: "",
+    },
+    Mutant {
+        name: "offset commit answered before it is durable",
+        file: "broker/coordinator/src/commit.rs",
+        text: "outcome.answer(context.token, after, GroupAnswer::Commit(body));",
+        planted: "let _ = after;
+        outcome.answer(context.token, After::Immediate, GroupAnswer::Commit(body));",
+    },
+    Mutant {
+        name: "commit of a fenced generation accepted",
+        file: "broker/coordinator/src/commit.rs",
+        text: "self.check_generation(&request.member_id, instance_id, generation_id)?;",
+        planted: "self.check_member(&request.member_id, instance_id)?;",
+    },
+    Mutant {
+        name: "loaded group forgets offsets",
+        file: "broker/coordinator/src/shard.rs",
+        text: "self.is_loading = false;",
+        planted: "self.is_loading = false;
+        for group in self.groups.values_mut() {
+            group.offsets = crate::offsets::Offsets::default();
+        }",
+    },
+    Mutant {
+        name: "offsets shown while they load",
+        file: "broker/coordinator/src/fetch.rs",
+        text: "if let Err(code) = self.check_loaded() {",
+        planted: "if let Err(code) = Ok::<(), ErrorCode>(()) {",
+    },
+    Mutant {
+        name: "offsets shown before they are durable",
+        file: "broker/coordinator/src/fetch.rs",
+        text: "let after = self.after_reading(group);",
+        planted: "let after = After::Immediate;",
+    },
+    Mutant {
+        name: "partitions given before it is durable",
+        file: "broker/coordinator/src/sync.rs",
+        text: ".answer(call.token, after, GroupAnswer::Sync(response));",
+        planted: ".answer(call.token, After::Immediate, GroupAnswer::Sync(response));
+        let _ = after;",
+    },
+    Mutant {
+        name: "dead member keeps its partitions",
+        file: "broker/coordinator/src/shard.rs",
+        text: "if member.handle_session_timer(&self.id, step.timers, step.now) {",
+        planted: "if member.handle_session_timer(&self.id, step.timers, step.now) && step.now.0 == 0 {",
+    },
+    Mutant {
+        name: "new topic has its namesake's offsets",
+        file: "broker/coordinator/src/offsets.rs",
+        text: "known && present.is_some_and(",
+        planted: "known && false && present.is_some_and(",
     },
 ];
 

@@ -1,15 +1,15 @@
-//! What clients saw, and whether it fits together.
+//! Batches: where they were acknowledged and where consumers saw them (N1, N2, N4).
 
 use std::collections::BTreeMap;
 
-use super::{Violation, violation};
+use crate::sim::{Violation, violation};
 
 /// A batch by who made it: producer id and sequence.
 pub type BatchName = (i64, i32);
 
-/// All that the clients saw.
+/// Batches as clients saw them.
 #[derive(Debug, Default)]
-pub struct Oracle {
+pub struct Records {
     /// Acknowledged batches: partition and offset.
     acknowledged: BTreeMap<BatchName, (i32, i64)>,
     /// What a consumer saw at an offset of a partition.
@@ -18,7 +18,7 @@ pub struct Oracle {
     places: BTreeMap<BatchName, (i32, i64)>,
 }
 
-impl Oracle {
+impl Records {
     /// A batch was acknowledged, maybe again.
     pub fn acknowledge(
         &mut self,

@@ -1,0 +1,51 @@
+//! What a seed makes happen how often. Every seed draws its own rates, so that some are calm enough
+//! for groups to settle and others never let anything be finished.
+
+use millstream_env::sim::SimRandom;
+
+/// Chances of each event, out of 1000 for every step.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rates {
+    /// The machine loses its power.
+    pub crash: u64,
+    /// The broker is stopped and started.
+    pub stop: u64,
+    /// The broker is killed and started.
+    pub kill: u64,
+    /// The next sync fails.
+    pub fail_sync: u64,
+    /// The disk becomes full, or has room again.
+    pub disk_room: u64,
+    /// The next write is cut short.
+    pub short_write: u64,
+    /// Recovery points are written.
+    pub checkpoint: u64,
+    /// Expired offsets are looked for.
+    pub expiry: u64,
+    /// Nothing happens for a part of a second.
+    pub pause: u64,
+    /// Nothing happens for longer than a session.
+    pub long_pause: u64,
+    /// A thread of the broker works; what is left is the clients'.
+    pub work: u64,
+}
+
+impl Rates {
+    /// The rates of one seed.
+    pub(crate) fn of(random: &SimRandom) -> Rates {
+        let one_of = |rates: [u64; 4]| rates[random.below(4) as usize];
+        Rates {
+            crash: one_of([1, 1, 4, 20]),
+            stop: one_of([0, 1, 2, 5]),
+            kill: one_of([0, 1, 2, 8]),
+            fail_sync: one_of([0, 1, 2, 5]),
+            disk_room: one_of([0, 0, 4, 12]),
+            short_write: one_of([0, 0, 3, 15]),
+            checkpoint: one_of([0, 10, 40, 40]),
+            expiry: one_of([0, 1, 3, 5]),
+            pause: one_of([0, 5, 20, 60]),
+            long_pause: one_of([0, 0, 2, 5]),
+            work: one_of([200, 300, 400, 500]),
+        }
+    }
+}
