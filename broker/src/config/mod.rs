@@ -181,19 +181,27 @@ fn read_file(path: &Path) -> Result<String, ConfigError> {
         path: path.to_owned(),
         source,
     };
-    let mut text = String::new();
     let file = File::open(path).map_err(file_error)?;
+    let length = file.metadata().map_err(file_error)?.len();
+    let mut bytes = Vec::new();
     file.take(FILE_BYTES_MAX + 1)
-        .read_to_string(&mut text)
+        .read_to_end(&mut bytes)
         .map_err(file_error)?;
-    if text.len() as u64 > FILE_BYTES_MAX {
-        let reason = format!("it is longer than {FILE_BYTES_MAX} bytes");
-        return Err(file_error(io::Error::new(
-            io::ErrorKind::FileTooLarge,
-            reason,
-        )));
+    // A pipe has no length of its own: what was read of it counts.
+    let length = length.max(bytes.len() as u64);
+    if length > FILE_BYTES_MAX {
+        return Err(ConfigError::FileTooLong {
+            path: path.to_owned(),
+            length,
+            max: FILE_BYTES_MAX,
+        });
     }
-    Ok(text)
+    String::from_utf8(bytes).map_err(|error| {
+        file_error(io::Error::new(
+            io::ErrorKind::InvalidData,
+            error.utf8_error(),
+        ))
+    })
 }
 
 fn parse_set(text: &str) -> Result<Entry, ConfigError> {
