@@ -14,6 +14,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
 use crate::config::Config;
+use crate::descriptors::connections_max;
 use crate::http::{self, Health, Status};
 use crate::net::{Listener, NetLimits};
 use crate::shell::Shell;
@@ -73,8 +74,9 @@ pub async fn run(config: Config) -> Result<(), ServeError> {
         frame_bytes_max: config.request_bytes_max,
         outgoing_bytes_max: 1 << 20,
         idle_max: config.connection_idle_max,
-        connections_max: config.connections_max.min(Semaphore::MAX_PERMITS),
+        connections_max: connections_max(config.connections_max).min(Semaphore::MAX_PERMITS),
     };
+    let room = Arc::new(Semaphore::new(limits.connections_max));
     let mut listeners = Vec::new();
     for listener in &config.listeners {
         let bound = Listener::bind(
@@ -101,7 +103,10 @@ pub async fn run(config: Config) -> Result<(), ServeError> {
     shell.carry_out(shell.node.group_shards_to_load());
     let serving: Vec<_> = listeners
         .into_iter()
-        .map(|listener| tokio::spawn(listener.run(Arc::clone(&shell), stop.clone())))
+        .map(|listener| {
+            let (shell, room) = (Arc::clone(&shell), Arc::clone(&room));
+            tokio::spawn(listener.run(shell, room, stop.clone()))
+        })
         .collect();
     health.set(Status::Serving);
     announce(kafka_address, http_address);

@@ -8,9 +8,11 @@
 
 #![forbid(unsafe_code)]
 
+mod descriptors;
 mod real;
 mod seam;
 pub mod sim;
 
+pub use descriptors::raise_descriptor_limit;
 pub use real::{RealClock, RealDisk, RealRandom};
 pub use seam::{Clock, DirectoryEntry, Disk, File, Random};

@@ -45,7 +45,7 @@ pub(super) static LIVE: &[Setting] = &[
     of("millstream.http.listen", Text, "127.0.0.1:9644", Any, "HOST:PORT of the HTTP listener, which answers /healthz."),
 
     // Connections and requests.
-    of("max.connections", Int, "2147483647", AtLeast(1), "Connections open at once; one more is closed."),
+    of("max.connections", Int, "2147483647", AtLeast(1), "Connections open at once over all listeners; one more is closed. At most half of the descriptors that the process may open, the rest being for files."),
     of("connections.max.idle.ms", Long, "600000", AtLeast(1), "A connection silent for this long is closed."),
     of("socket.request.max.bytes", Int, "104857600", AtLeast(1), "The longest request; a longer one closes its connection."),
     of("queued.max.request.bytes", Long, "-1", AtLeast(-1), "Bytes of requests held at once, over all connections; -1: a share of the memory."),

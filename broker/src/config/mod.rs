@@ -75,8 +75,8 @@ pub struct Config {
     pub request_bytes_max: usize,
     /// Bytes of requests held at once (`queued.max.request.bytes`); none: the broker decides.
     pub queued_request_bytes_max: Option<usize>,
-    /// Connections open at once (`max.connections`).
-    pub connections_max: usize,
+    /// Connections open at once (`max.connections`); none: as many as the descriptors allow.
+    pub connections_max: Option<usize>,
     /// How long a connection may be silent (`connections.max.idle.ms`).
     pub connection_idle_max: Duration,
     /// Most bytes of records in a fetch answer (`fetch.max.bytes`).

@@ -26,7 +26,7 @@ pub struct NetLimits {
     pub outgoing_bytes_max: usize,
     /// How long a connection may be silent (`connections.max.idle.ms`).
     pub idle_max: Duration,
-    /// Connections open at once (`max.connections`).
+    /// Connections open at once, over all listeners (`max.connections`, cut to the descriptors).
     pub connections_max: usize,
 }
 
@@ -60,10 +60,16 @@ impl Listener {
         self.listener.local_addr()
     }
 
-    /// Accepts until told to stop, then waits until every connection has ended.
-    pub async fn run(self, shell: Arc<Shell>, mut stop: watch::Receiver<bool>) {
+    /// Accepts until told to stop, then waits until every connection has ended. `room` has a place
+    /// for each connection, of whichever listener.
+    pub async fn run(
+        self,
+        shell: Arc<Shell>,
+        room: Arc<Semaphore>,
+        mut stop: watch::Receiver<bool>,
+    ) {
         let mut connections = JoinSet::new();
-        let room = Arc::new(Semaphore::new(self.limits.connections_max));
+        let mut has_failed = false;
         while !*stop.borrow() {
             let accepted = tokio::select! {
                 accepted = self.listener.accept() => accepted,
@@ -71,31 +77,51 @@ impl Listener {
                 Some(_) = connections.join_next() => continue,
             };
             match accepted {
-                Ok((stream, peer)) => match Arc::clone(&room).try_acquire_owned() {
-                    Ok(place) => match self.connection(stream, peer, &shell) {
-                        Ok(connection) => {
-                            let stop = stop.clone();
-                            connections.spawn(async move {
-                                connection.run(stop).await;
-                                drop(place);
-                            });
-                        }
-                        Err(error) => tracing::debug!(%peer, %error, "connection lost at once"),
-                    },
-                    Err(_) => tracing::warn!(
-                        %peer,
-                        max.connections = self.limits.connections_max,
-                        "connection refused: all are taken"
-                    ),
-                },
+                Ok((stream, peer)) => {
+                    has_failed = false;
+                    self.admit(stream, peer, &shell, &room, &stop, &mut connections);
+                }
+                Err(error) if is_of_the_peer(&error) => {
+                    tracing::debug!(%error, "connection lost before it was accepted");
+                }
                 Err(error) => {
-                    tracing::warn!(%error, "cannot accept connections; pausing");
+                    // The peer stays in the queue, so accepting again at once would fail for ever.
+                    if !std::mem::replace(&mut has_failed, true) {
+                        tracing::warn!(%error, "cannot accept connections; pausing");
+                    }
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }
         }
         drop(self.listener);
         while connections.join_next().await.is_some() {}
+    }
+
+    /// Serves a new connection if there is room for it.
+    fn admit(
+        &self,
+        stream: TcpStream,
+        peer: SocketAddr,
+        shell: &Arc<Shell>,
+        room: &Arc<Semaphore>,
+        stop: &watch::Receiver<bool>,
+        connections: &mut JoinSet<()>,
+    ) {
+        let Ok(place) = Arc::clone(room).try_acquire_owned() else {
+            let limit = self.limits.connections_max;
+            tracing::warn!(%peer, max.connections = limit, "connection refused: all are taken");
+            return;
+        };
+        match self.connection(stream, peer, shell) {
+            Ok(connection) => {
+                let stop = stop.clone();
+                connections.spawn(async move {
+                    connection.run(stop).await;
+                    drop(place);
+                });
+            }
+            Err(error) => tracing::debug!(%peer, %error, "connection lost at once"),
+        }
     }
 
     fn connection(
@@ -123,4 +149,12 @@ impl Listener {
             self.limits.clone(),
         ))
     }
+}
+
+/// Whether accepting failed because the peer has gone, which says nothing of the next one.
+fn is_of_the_peer(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset
+    )
 }
