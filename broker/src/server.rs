@@ -154,6 +154,7 @@ fn open(config: Config) -> Result<Node, ServeError> {
         rack: config.rack,
         log_directories: config.log_directories,
         auto_create_topics: config.auto_create_topics,
+        delete_topics: config.delete_topics,
         controller,
         fetch_bytes_max: config.fetch_bytes_max,
         fetch_wait_max: config.fetch_wait_max,
