@@ -11,7 +11,6 @@ use super::setting::Setting;
 
 const PARTITIONS: ConfigRange = Between(1, TOPIC_PARTITIONS_MAX as i64);
 const REPLICAS: ConfigRange = Between(1, i16::MAX as i64);
-const CODECS: &[&str] = &["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"];
 
 const fn of(
     name: &'static str,
@@ -70,7 +69,6 @@ pub(super) static LIVE: &[Setting] = &[
     of("num.partitions", Int, "1", PARTITIONS, "Partitions of a topic whose creator leaves it open."),
     of("default.replication.factor", Int, "1", REPLICAS, "Replicas of a topic whose creator leaves it open."),
     of("message.max.bytes", Int, "1048588", AtLeast(0), "The largest record batch, compressed as it comes, that a topic takes."),
-    of("compression.type", Text, "producer", OneOf(CODECS), "How batches are compressed on disk; producer: as they come."),
     of("log.message.timestamp.type", Text, "CreateTime", OneOf(&["CreateTime", "LogAppendTime"]), "Whose time records carry: the producer's, or the broker's at append."),
     of("log.message.timestamp.before.max.ms", Long, "9223372036854775807", AtLeast(0), "How far a record's timestamp may be behind the broker's clock."),
     of("log.message.timestamp.after.max.ms", Long, "3600000", AtLeast(0), "How far a record's timestamp may be ahead of the broker's clock."),

@@ -200,6 +200,13 @@ fn a_server_properties_of_kafka_opens() {
 }
 
 #[test]
+fn compression_is_the_producers_whatever_the_setting_says() {
+    let warnings = set(&["compression.type=zstd"]).unwrap().warnings;
+    assert_eq!(warnings, ["settings without effect yet: compression.type"]);
+    assert!(refused(&["compression.type=brotli"]).contains("zstd"));
+}
+
+#[test]
 fn several_plain_listeners_have_addresses_of_their_own() {
     let config = set(&[
         "listeners=INSIDE://127.0.0.1:9092,outside://[::1]:0",
