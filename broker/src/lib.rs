@@ -8,6 +8,7 @@ mod descriptors;
 pub mod exit;
 pub mod http;
 pub mod logging;
+mod memory;
 pub mod net;
 pub mod server;
 pub mod shell;

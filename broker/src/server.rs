@@ -11,12 +11,13 @@ use millstream_env::{RealClock, RealDisk, RealRandom};
 use millstream_metadata::ControllerSettings;
 use millstream_node::{Node, NodeConfig, OpenError};
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
 use crate::config::Config;
 use crate::descriptors::connections_max;
 use crate::http::{self, Health, Status};
-use crate::net::{Listener, NetLimits};
+use crate::memory::queued_bytes_max;
+use crate::net::{Listener, NetLimits, Shared};
 use crate::shell::Shell;
 use crate::signals::stop_on_signal;
 
@@ -74,9 +75,13 @@ pub async fn run(config: Config) -> Result<(), ServeError> {
         frame_bytes_max: config.request_bytes_max,
         outgoing_bytes_max: 1 << 20,
         idle_max: config.connection_idle_max,
-        connections_max: connections_max(config.connections_max).min(Semaphore::MAX_PERMITS),
+        connections_max: connections_max(config.connections_max),
+        queued_bytes_max: queued_bytes_max(
+            config.queued_request_bytes_max,
+            config.request_bytes_max,
+        ),
     };
-    let room = Arc::new(Semaphore::new(limits.connections_max));
+    let shared = Shared::new(&limits);
     let mut listeners = Vec::new();
     for listener in &config.listeners {
         let bound = Listener::bind(
@@ -104,8 +109,7 @@ pub async fn run(config: Config) -> Result<(), ServeError> {
     let serving: Vec<_> = listeners
         .into_iter()
         .map(|listener| {
-            let (shell, room) = (Arc::clone(&shell), Arc::clone(&room));
-            tokio::spawn(listener.run(shell, room, stop.clone()))
+            tokio::spawn(listener.run(Arc::clone(&shell), shared.clone(), stop.clone()))
         })
         .collect();
     health.set(Status::Serving);

@@ -47,7 +47,7 @@ pub(super) static LIVE: &[Setting] = &[
     of("max.connections", Int, "2147483647", AtLeast(1), "Connections open at once over all listeners; one more is closed. At most half of the descriptors that the process may open, the rest being for files."),
     of("connections.max.idle.ms", Long, "600000", AtLeast(1), "A connection silent for this long is closed."),
     of("socket.request.max.bytes", Int, "104857600", AtLeast(1), "The longest request; a longer one closes its connection."),
-    of("queued.max.request.bytes", Long, "-1", AtLeast(-1), "Bytes of requests held at once, over all connections; -1: a share of the memory."),
+    of("queued.max.request.bytes", Long, "-1", AtLeast(-1), "Bytes of unfinished requests held at once, over all connections, beyond the 65 KiB that each has for its own; past that, large requests are read one after another. -1: an eighth of the memory, or more so that four of the largest requests fit."),
     of("fetch.max.bytes", Int, "57671680", AtLeast(1024), "Most bytes of records in one fetch answer, whatever the client asks for; a single larger batch is still returned."),
     of("millstream.fetch.wait.max.ms", Int, "60000", AtLeast(0), "The longest a fetch may wait for records, whatever the client asks for."),
 

@@ -73,7 +73,8 @@ pub struct Config {
     pub groups: GroupConfig,
     /// The longest request (`socket.request.max.bytes`).
     pub request_bytes_max: usize,
-    /// Bytes of requests held at once (`queued.max.request.bytes`); none: the broker decides.
+    /// Bytes of unfinished requests held at once, beyond what is every connection's own
+    /// (`queued.max.request.bytes`); none: a share of the memory.
     pub queued_request_bytes_max: Option<usize>,
     /// Connections open at once (`max.connections`); none: as many as the descriptors allow.
     pub connections_max: Option<usize>,

@@ -11,6 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
+use super::charge::{Charge, SharedBudget};
 use super::connection::Connection;
 use crate::shell::Shell;
 
@@ -28,6 +29,30 @@ pub struct NetLimits {
     pub idle_max: Duration,
     /// Connections open at once, over all listeners (`max.connections`, cut to the descriptors).
     pub connections_max: usize,
+    /// Bytes of unfinished requests held at once, beyond what is every connection's own
+    /// (`queued.max.request.bytes`).
+    pub queued_bytes_max: usize,
+}
+
+/// What the connections of all listeners share.
+#[derive(Clone)]
+pub struct Shared {
+    /// A place for each connection.
+    room: Arc<Semaphore>,
+    /// The bytes of unfinished requests.
+    pub(super) budget: Arc<SharedBudget>,
+}
+
+impl Shared {
+    /// What there is at the start: everything.
+    #[must_use]
+    pub fn new(limits: &NetLimits) -> Shared {
+        let places = limits.connections_max.min(Semaphore::MAX_PERMITS);
+        Shared {
+            room: Arc::new(Semaphore::new(places)),
+            budget: SharedBudget::new(limits.queued_bytes_max, limits.frame_bytes_max),
+        }
+    }
 }
 
 /// A bound address that accepts connections.
@@ -60,14 +85,8 @@ impl Listener {
         self.listener.local_addr()
     }
 
-    /// Accepts until told to stop, then waits until every connection has ended. `room` has a place
-    /// for each connection, of whichever listener.
-    pub async fn run(
-        self,
-        shell: Arc<Shell>,
-        room: Arc<Semaphore>,
-        mut stop: watch::Receiver<bool>,
-    ) {
+    /// Accepts until told to stop, then waits until every connection has ended.
+    pub async fn run(self, shell: Arc<Shell>, shared: Shared, mut stop: watch::Receiver<bool>) {
         let mut connections = JoinSet::new();
         let mut has_failed = false;
         while !*stop.borrow() {
@@ -79,7 +98,7 @@ impl Listener {
             match accepted {
                 Ok((stream, peer)) => {
                     has_failed = false;
-                    self.admit(stream, peer, &shell, &room, &stop, &mut connections);
+                    self.admit(stream, peer, &shell, &shared, &stop, &mut connections);
                 }
                 Err(error) if is_of_the_peer(&error) => {
                     tracing::debug!(%error, "connection lost before it was accepted");
@@ -103,16 +122,16 @@ impl Listener {
         stream: TcpStream,
         peer: SocketAddr,
         shell: &Arc<Shell>,
-        room: &Arc<Semaphore>,
+        shared: &Shared,
         stop: &watch::Receiver<bool>,
         connections: &mut JoinSet<()>,
     ) {
-        let Ok(place) = Arc::clone(room).try_acquire_owned() else {
+        let Ok(place) = Arc::clone(&shared.room).try_acquire_owned() else {
             let limit = self.limits.connections_max;
             tracing::warn!(%peer, max.connections = limit, "connection refused: all are taken");
             return;
         };
-        match self.connection(stream, peer, shell) {
+        match self.connection(stream, peer, shell, shared) {
             Ok(connection) => {
                 let stop = stop.clone();
                 connections.spawn(async move {
@@ -129,6 +148,7 @@ impl Listener {
         stream: TcpStream,
         peer: SocketAddr,
         shell: &Arc<Shell>,
+        shared: &Shared,
     ) -> io::Result<Connection> {
         stream.set_nodelay(true)?;
         let advertised = match &self.advertised {
@@ -147,6 +167,7 @@ impl Listener {
             client,
             Arc::clone(shell),
             self.limits.clone(),
+            Charge::new(Arc::clone(&shared.budget)),
         ))
     }
 }
