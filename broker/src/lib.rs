@@ -4,9 +4,11 @@
 
 pub mod cli;
 pub mod config;
+mod descriptors;
 pub mod exit;
 pub mod http;
 pub mod logging;
+mod memory;
 pub mod net;
 pub mod server;
 pub mod shell;

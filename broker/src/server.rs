@@ -11,11 +11,13 @@ use millstream_env::{RealClock, RealDisk, RealRandom};
 use millstream_metadata::ControllerSettings;
 use millstream_node::{Node, NodeConfig, OpenError};
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
 use crate::config::Config;
+use crate::descriptors::connections_max;
 use crate::http::{self, Health, Status};
-use crate::net::{Listener, NetLimits};
+use crate::memory::queued_bytes_max;
+use crate::net::{Listener, NetLimits, Shared};
 use crate::shell::Shell;
 use crate::signals::stop_on_signal;
 
@@ -73,8 +75,13 @@ pub async fn run(config: Config) -> Result<(), ServeError> {
         frame_bytes_max: config.request_bytes_max,
         outgoing_bytes_max: 1 << 20,
         idle_max: config.connection_idle_max,
-        connections_max: config.connections_max.min(Semaphore::MAX_PERMITS),
+        connections_max: connections_max(config.connections_max),
+        queued_bytes_max: queued_bytes_max(
+            config.queued_request_bytes_max,
+            config.request_bytes_max,
+        ),
     };
+    let shared = Shared::new(&limits);
     let mut listeners = Vec::new();
     for listener in &config.listeners {
         let bound = Listener::bind(
@@ -101,7 +108,9 @@ pub async fn run(config: Config) -> Result<(), ServeError> {
     shell.carry_out(shell.node.group_shards_to_load());
     let serving: Vec<_> = listeners
         .into_iter()
-        .map(|listener| tokio::spawn(listener.run(Arc::clone(&shell), stop.clone())))
+        .map(|listener| {
+            tokio::spawn(listener.run(Arc::clone(&shell), shared.clone(), stop.clone()))
+        })
         .collect();
     health.set(Status::Serving);
     announce(kafka_address, http_address);
@@ -149,6 +158,7 @@ fn open(config: Config) -> Result<Node, ServeError> {
         rack: config.rack,
         log_directories: config.log_directories,
         auto_create_topics: config.auto_create_topics,
+        delete_topics: config.delete_topics,
         controller,
         fetch_bytes_max: config.fetch_bytes_max,
         fetch_wait_max: config.fetch_wait_max,

@@ -204,6 +204,22 @@ fn an_address_in_use_ends_with_1() {
 }
 
 #[test]
+fn topics_stay_where_deleting_them_is_disabled() {
+    let broker = Broker::start(&["--set", "delete.topic.enable=false"]);
+    let topic = |arguments: &[&str]| {
+        let bootstrap = ["--bootstrap", &broker.kafka];
+        run(&[&["topic"], arguments, &bootstrap[..]].concat())
+    };
+    assert_eq!(topic(&["create", "kept"]).0, Some(0));
+    let (code, _, err) = topic(&["delete", "kept"]);
+    assert_ne!(code, Some(0), "{err}");
+    assert!(err.contains("delete.topic.enable=false"), "{err}");
+    let (code, out, _) = topic(&["list"]);
+    assert_eq!(code, Some(0));
+    assert!(out.contains("kept"), "{out}");
+}
+
+#[test]
 fn a_broker_says_that_it_is_ready_is_healthy_and_stops_with_0() {
     let mut broker = Broker::start(&["--set", "num.io.threads=8"]);
     assert!(TcpStream::connect(&broker.kafka).is_ok());

@@ -27,6 +27,8 @@ pub struct BrokerConfig {
     pub rack: Option<String>,
     /// Whether asking for an unknown topic creates it (`auto.create.topics.enable`).
     pub auto_create_topics: bool,
+    /// Whether topics can be deleted (`delete.topic.enable`).
+    pub delete_topics: bool,
     /// Upper bound of a fetch answer's records (`fetch.max.bytes`).
     pub fetch_bytes_max: usize,
     /// Upper bound of a fetch's wait.

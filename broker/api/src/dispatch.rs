@@ -126,7 +126,7 @@ fn route(
         }
         ApiKey::DeleteTopics => {
             let body: DeleteTopicsRequest<'_> = body(decoder, reply)?;
-            handlers::delete_topics::handle(context, &request, &body)
+            handlers::delete_topics::handle(broker, context, &request, &body)
         }
         ApiKey::DeleteRecords => {
             let body: DeleteRecordsRequest<'_> = body(decoder, reply)?;

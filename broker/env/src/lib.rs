@@ -9,10 +9,14 @@
 
 #![forbid(unsafe_code)]
 
+mod descriptors;
+mod memory;
 mod real;
 mod seam;
 pub mod sim;
 mod volume;
 
+pub use descriptors::raise_descriptor_limit;
+pub use memory::memory_bytes;
 pub use real::{RealClock, RealDisk, RealRandom};
 pub use seam::{Clock, DirectoryEntry, Disk, File, Random, Volume};

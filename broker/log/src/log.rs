@@ -104,10 +104,13 @@ impl Log {
         &self.config
     }
 
-    /// Takes new settings. They hold for what is appended from now on.
+    /// Takes new settings, but for the seed of the jitter. They hold for what is appended from now on.
     pub fn set_config(&mut self, config: LogConfig) {
         self.cache.set_max(config.cache_bytes_max);
-        self.config = config;
+        self.config = LogConfig {
+            segment_jitter_seed: self.config.segment_jitter_seed,
+            ..config
+        };
     }
 
     /// Whether an earlier failure ended its service until it is opened again.

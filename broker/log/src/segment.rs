@@ -187,7 +187,7 @@ impl Segment {
         let index_bytes = config.segment_index_bytes as usize;
         let inner = self.inner.get_mut().unwrap_or_else(PoisonError::into_inner);
         self.size + size as u64 > config.segment_bytes_max()
-            || waited > config.segment_ms
+            || waited > config.segment_ms_of(self.base)
             || inner.offsets.len() >= index_bytes / OffsetEntry::BYTES
             || inner.times.len() + 1 >= index_bytes / TimeEntry::BYTES
             || last_offset.0 - self.base.0 > i64::from(i32::MAX)

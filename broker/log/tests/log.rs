@@ -3,6 +3,7 @@
 
 mod common;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use bytes::Bytes;
@@ -120,6 +121,43 @@ fn segments_roll_by_size_time_and_index() {
         assert_eq!(log.segment_count(), segments, "{config:?}");
         assert_eq!(records_in(&read_all(&log, Offset(0))).len(), 20);
     }
+}
+
+/// The spans of record time after which a log of one record a millisecond has rolled.
+fn spans(segment_ms: i64, jitter_ms: i64, seed: u64) -> Vec<i64> {
+    let mut bench = Bench::new();
+    bench.config.segment_ms = segment_ms;
+    bench.config.segment_jitter_ms = jitter_ms;
+    bench.config.segment_jitter_seed = seed;
+    let mut log = bench.open();
+    let (mut spans, mut began) = (Vec::new(), 0);
+    for now in 0..20 * segment_ms {
+        let segments = log.segment_count();
+        append(&mut log, batch(&[NOW.0 + now], 1)).unwrap();
+        if log.segment_count() > segments && now > 0 {
+            spans.push(now - began);
+            began = now;
+        }
+    }
+    spans
+}
+
+#[test]
+fn a_segment_rolls_earlier_by_a_random_part_of_its_own() {
+    // Without jitter, at the first record that is later than the span.
+    assert!(spans(50, 0, 1).iter().all(|span| *span == 51));
+    let jittered = spans(50, 20, 1);
+    assert!(
+        jittered.iter().all(|span| (32..=51).contains(span)),
+        "{jittered:?}"
+    );
+    let distinct: BTreeSet<i64> = jittered.iter().copied().collect();
+    assert!(distinct.len() > 5, "{jittered:?}");
+    assert_eq!(spans(50, 20, 1), jittered);
+    assert_ne!(spans(50, 20, 2), jittered);
+    // More than the span is the span: never so early that each batch gets a segment.
+    let all = spans(50, i64::MAX, 3);
+    assert!(all.iter().all(|span| (2..=51).contains(span)), "{all:?}");
 }
 
 #[test]

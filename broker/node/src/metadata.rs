@@ -183,6 +183,8 @@ impl Node {
             let log_config = LogConfig {
                 segment_bytes: config.segment_bytes,
                 segment_ms: config.segment_ms,
+                segment_jitter_ms: config.segment_jitter_ms,
+                segment_jitter_seed: self.random.next_u64(),
                 index_interval_bytes: config.index_interval_bytes,
                 segment_index_bytes: config.segment_index_bytes,
                 producer_expiration: self.config.producer_expiration,

@@ -28,6 +28,8 @@ pub struct NodeConfig {
     pub log_directories: Vec<PathBuf>,
     /// Whether asking for an unknown topic creates it (`auto.create.topics.enable`).
     pub auto_create_topics: bool,
+    /// Whether topics can be deleted (`delete.topic.enable`).
+    pub delete_topics: bool,
     /// What topics get where nothing else is asked for, and their bounds.
     pub controller: ControllerSettings,
     /// Upper bound of a fetch answer's records (`fetch.max.bytes`).

@@ -138,6 +138,7 @@ impl Node {
             cluster_id,
             rack: config.rack.clone(),
             auto_create_topics: config.auto_create_topics,
+            delete_topics: config.delete_topics,
             fetch_bytes_max: config.fetch_bytes_max,
             fetch_wait_max: config.fetch_wait_max,
             groups: config.groups.clone(),

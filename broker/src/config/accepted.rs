@@ -18,6 +18,8 @@ pub(super) static ACCEPTED: &[(&str, ConfigType)] = &[
     ("client.quota.callback.class", Text),
     ("compression.gzip.level", Int),
     ("compression.lz4.level", Int),
+    // Batches are stored as they come, which is what `producer` means: there is no compressing anew.
+    ("compression.type", Text),
     ("compression.zstd.level", Int),
     ("connection.failed.authentication.delay.ms", Int),
     ("controlled.shutdown.enable", Boolean),

@@ -40,7 +40,7 @@ pub(super) fn build(settings: &Layered) -> Result<(Config, Vec<String>), ConfigE
         groups: groups(settings),
         request_bytes_max: settings.size("socket.request.max.bytes"),
         queued_request_bytes_max: usize::try_from(settings.number("queued.max.request.bytes")).ok(),
-        connections_max: settings.size("max.connections"),
+        connections_max: connections_max(settings),
         connection_idle_max: millis(settings, "connections.max.idle.ms"),
         fetch_bytes_max: settings.size("fetch.max.bytes"),
         fetch_wait_max: millis(settings, "millstream.fetch.wait.max.ms"),
@@ -166,6 +166,11 @@ fn node_id(settings: &Layered) -> i32 {
         "node.id"
     };
     narrow(settings, name)
+}
+
+/// Kafka's default, the largest number, means that nobody asked for a bound.
+fn connections_max(settings: &Layered) -> Option<usize> {
+    Some(settings.size("max.connections")).filter(|count| *count != i32::MAX as usize)
 }
 
 fn narrow(settings: &Layered, name: &str) -> i32 {

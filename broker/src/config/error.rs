@@ -19,6 +19,20 @@ pub enum ConfigError {
         /// Why not.
         source: io::Error,
     },
+    /// The file is longer than any configuration.
+    #[error(
+        "cannot read the configuration file {}: it has {length} bytes, more than the {max} that are \
+         read; give the file of settings, which is a few kilobytes long",
+        path.display()
+    )]
+    FileTooLong {
+        /// The file.
+        path: PathBuf,
+        /// Its length in bytes, or of a pipe what was read of it.
+        length: u64,
+        /// The limit, inclusive.
+        max: u64,
+    },
     /// The file is not TOML, or not Java properties.
     #[error("{origin}: {reason}")]
     Syntax {

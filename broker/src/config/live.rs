@@ -11,7 +11,6 @@ use super::setting::Setting;
 
 const PARTITIONS: ConfigRange = Between(1, TOPIC_PARTITIONS_MAX as i64);
 const REPLICAS: ConfigRange = Between(1, i16::MAX as i64);
-const CODECS: &[&str] = &["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"];
 
 const fn of(
     name: &'static str,
@@ -45,10 +44,10 @@ pub(super) static LIVE: &[Setting] = &[
     of("millstream.http.listen", Text, "127.0.0.1:9644", Any, "HOST:PORT of the HTTP listener, which answers /healthz."),
 
     // Connections and requests.
-    of("max.connections", Int, "2147483647", AtLeast(1), "Connections open at once; one more is closed."),
+    of("max.connections", Int, "2147483647", AtLeast(1), "Connections open at once over all listeners; one more is closed. At most half of the descriptors that the process may open, the rest being for files."),
     of("connections.max.idle.ms", Long, "600000", AtLeast(1), "A connection silent for this long is closed."),
     of("socket.request.max.bytes", Int, "104857600", AtLeast(1), "The longest request; a longer one closes its connection."),
-    of("queued.max.request.bytes", Long, "-1", AtLeast(-1), "Bytes of requests held at once, over all connections; -1: a share of the memory."),
+    of("queued.max.request.bytes", Long, "-1", AtLeast(-1), "Bytes of unfinished requests held at once, over all connections, beyond the 65 KiB that each has for its own; past that, large requests are read one after another. -1: an eighth of the memory, or more so that four of the largest requests fit."),
     of("fetch.max.bytes", Int, "57671680", AtLeast(1024), "Most bytes of records in one fetch answer, whatever the client asks for; a single larger batch is still returned."),
     of("millstream.fetch.wait.max.ms", Int, "60000", AtLeast(0), "The longest a fetch may wait for records, whatever the client asks for."),
 
@@ -77,7 +76,6 @@ pub(super) static LIVE: &[Setting] = &[
     of("num.partitions", Int, "1", PARTITIONS, "Partitions of a topic whose creator leaves it open."),
     of("default.replication.factor", Int, "1", REPLICAS, "Replicas of a topic whose creator leaves it open."),
     of("message.max.bytes", Int, "1048588", AtLeast(0), "The largest record batch, compressed as it comes, that a topic takes."),
-    of("compression.type", Text, "producer", OneOf(CODECS), "How batches are compressed on disk; producer: as they come."),
     of("log.message.timestamp.type", Text, "CreateTime", OneOf(&["CreateTime", "LogAppendTime"]), "Whose time records carry: the producer's, or the broker's at append."),
     of("log.message.timestamp.before.max.ms", Long, "9223372036854775807", AtLeast(0), "How far a record's timestamp may be behind the broker's clock."),
     of("log.message.timestamp.after.max.ms", Long, "3600000", AtLeast(0), "How far a record's timestamp may be ahead of the broker's clock."),

@@ -73,10 +73,11 @@ pub struct Config {
     pub groups: GroupConfig,
     /// The longest request (`socket.request.max.bytes`).
     pub request_bytes_max: usize,
-    /// Bytes of requests held at once (`queued.max.request.bytes`); none: the broker decides.
+    /// Bytes of unfinished requests held at once, beyond what is every connection's own
+    /// (`queued.max.request.bytes`); none: a share of the memory.
     pub queued_request_bytes_max: Option<usize>,
-    /// Connections open at once (`max.connections`).
-    pub connections_max: usize,
+    /// Connections open at once (`max.connections`); none: as many as the descriptors allow.
+    pub connections_max: Option<usize>,
     /// How long a connection may be silent (`connections.max.idle.ms`).
     pub connection_idle_max: Duration,
     /// Most bytes of records in a fetch answer (`fetch.max.bytes`).
@@ -183,19 +184,27 @@ fn read_file(path: &Path) -> Result<String, ConfigError> {
         path: path.to_owned(),
         source,
     };
-    let mut text = String::new();
     let file = File::open(path).map_err(file_error)?;
+    let length = file.metadata().map_err(file_error)?.len();
+    let mut bytes = Vec::new();
     file.take(FILE_BYTES_MAX + 1)
-        .read_to_string(&mut text)
+        .read_to_end(&mut bytes)
         .map_err(file_error)?;
-    if text.len() as u64 > FILE_BYTES_MAX {
-        let reason = format!("it is longer than {FILE_BYTES_MAX} bytes");
-        return Err(file_error(io::Error::new(
-            io::ErrorKind::FileTooLarge,
-            reason,
-        )));
+    // A pipe has no length of its own: what was read of it counts.
+    let length = length.max(bytes.len() as u64);
+    if length > FILE_BYTES_MAX {
+        return Err(ConfigError::FileTooLong {
+            path: path.to_owned(),
+            length,
+            max: FILE_BYTES_MAX,
+        });
     }
-    Ok(text)
+    String::from_utf8(bytes).map_err(|error| {
+        file_error(io::Error::new(
+            io::ErrorKind::InvalidData,
+            error.utf8_error(),
+        ))
+    })
 }
 
 fn parse_set(text: &str) -> Result<Entry, ConfigError> {

@@ -44,10 +44,14 @@ const BLANKS: [char; 3] = [' ', '\t', '\x0c'];
 /// A line with the lines that continue it.
 fn continued(first: &str, lines: &mut Peekable<std::iter::Enumerate<Lines<'_>>>) -> String {
     let mut line = first.to_owned();
-    while ends_in_continuation(&line) {
+    // Only the last part is looked at: a run of backslashes over many lines would be counted again
+    // for each.
+    let mut part = first;
+    while ends_in_continuation(part) {
         line.pop();
         let Some((_, next)) = lines.next() else { break };
-        line.push_str(next.trim_start_matches(BLANKS));
+        part = next.trim_start_matches(BLANKS);
+        line.push_str(part);
     }
     line
 }
@@ -156,6 +160,18 @@ mod tests {
                 "{broken}: {error}"
             );
         }
+    }
+
+    /// Milliseconds are usual; whatever is quadratic takes minutes.
+    #[test]
+    fn the_longest_run_of_continued_backslashes_is_read_at_once() {
+        let text = "\\\\\\\n".repeat((1 << 20) / 4);
+        let begin = std::time::Instant::now();
+        assert_eq!(
+            read(&text).unwrap()[0].len(),
+            "s:1 =".len() + text.len() / 4
+        );
+        assert!(begin.elapsed().as_secs() < 5, "{:?}", begin.elapsed());
     }
 
     #[test]

@@ -200,6 +200,13 @@ fn a_server_properties_of_kafka_opens() {
 }
 
 #[test]
+fn compression_is_the_producers_whatever_the_setting_says() {
+    let warnings = set(&["compression.type=zstd"]).unwrap().warnings;
+    assert_eq!(warnings, ["settings without effect yet: compression.type"]);
+    assert!(refused(&["compression.type=brotli"]).contains("zstd"));
+}
+
+#[test]
 fn several_plain_listeners_have_addresses_of_their_own() {
     let config = set(&[
         "listeners=INSIDE://127.0.0.1:9092,outside://[::1]:0",
@@ -349,7 +356,11 @@ fn a_file_that_cannot_be_read_is_named() {
         vec![b'#'; (1 << 20) + 1],
     )
     .unwrap();
-    assert!(load("long.toml").contains("longer than 1048576 bytes"));
+    let long = load("long.toml");
+    assert!(
+        long.contains("long.toml: it has 1048577 bytes, more than the 1048576 that are read"),
+        "{long}"
+    );
     fs::write(directory.path().join("binary.toml"), [0xff, 0xfe]).unwrap();
     assert!(load("binary.toml").contains("binary.toml: "));
 }

@@ -12,10 +12,13 @@ use super::origin::{Entry, Origin};
 
 /// Parts of a name; Kafka's longest has nine.
 const NAME_PARTS_MAX: usize = 32;
+/// Bytes of a name. A table's name stands before each of its keys, so that a long one in a file of
+/// many keys would be as costly as the product of both.
+const NAME_BYTES_MAX: usize = 256;
 
 /// Reads the settings of a file's text, in the order of the text.
 pub fn parse(path: &Path, text: &str) -> Result<Vec<Entry>, ConfigError> {
-    let file = Source { path, text };
+    let file = Source::new(path, text);
     let table = DeTable::parse(text).map_err(|error| {
         let at = error.span().map_or(0, |span| span.start);
         file.error(at, explain(error.message()))
@@ -35,13 +38,19 @@ fn explain(message: &str) -> String {
 
 struct Source<'a> {
     path: &'a Path,
-    text: &'a str,
+    /// Where the lines end, ascending: every setting asks for its line, and counting from the
+    /// file's beginning each time would be quadratic.
+    line_ends: Vec<usize>,
 }
 
-impl Source<'_> {
+impl<'a> Source<'a> {
+    fn new(path: &'a Path, text: &str) -> Source<'a> {
+        let line_ends = text.match_indices('\n').map(|(at, _)| at).collect();
+        Source { path, line_ends }
+    }
+
     fn origin(&self, at: usize) -> Origin {
-        let before = self.text.as_bytes().get(..at).unwrap_or_default();
-        let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
+        let line = 1 + self.line_ends.partition_point(|end| *end < at);
         Origin::File {
             path: self.path.to_owned(),
             line,
@@ -72,6 +81,12 @@ impl Source<'_> {
                 "" => key.get_ref().to_string(),
                 _ => format!("{prefix}.{}", key.get_ref()),
             };
+            if name.len() > NAME_BYTES_MAX {
+                let bytes = name.len();
+                let reason =
+                    format!("a name of {bytes} bytes; names have {NAME_BYTES_MAX} at most");
+                return Err(self.error(at, reason));
+            }
             if let DeValue::Table(inner) = value.get_ref() {
                 self.flatten(&name, depth + 1, inner, entries)?;
             } else {
@@ -178,6 +193,56 @@ mod tests {
         assert!(tables.contains("a table within a list"), "{tables}");
         let huge = read("node.id = 99999999999999999999").unwrap_err();
         assert!(huge.contains("node.id"), "{huge}");
+    }
+
+    /// Half a second is usual without optimisation; whatever is quadratic takes minutes. The bound
+    /// leaves room for a busy machine.
+    #[test]
+    fn the_longest_file_is_read_at_once_whatever_is_in_it() {
+        const FILE_BYTES: usize = 1 << 20;
+        let fill = |head: &str, line: &dyn Fn(usize) -> String| {
+            let mut text = head.to_owned();
+            for index in 0.. {
+                let line = line(index);
+                if text.len() + line.len() > FILE_BYTES {
+                    break;
+                }
+                text.push_str(&line);
+            }
+            text
+        };
+        let long = "x".repeat(FILE_BYTES / 2);
+        let texts = [
+            ("settings", fill("", &|i| format!("{i:x}=1\n"))),
+            ("dotted", fill("", &|i| format!("a.b.c.d.{i:x}=1\n"))),
+            ("tables", fill("", &|i| format!("[a.{i:x}]\nb=1\n"))),
+            ("lists of tables", fill("", &|_| "[[a]]\n".to_owned())),
+            ("inline tables", fill("", &|i| format!("a{i:x}={{a=1}}\n"))),
+            ("blank lines", fill("a=1\n", &|_| "\n".to_owned())),
+            ("comments", fill("a=1\n", &|_| "#\n".to_owned())),
+            ("a list", fill("a=[", &|_| "1,".to_owned()) + "]"),
+            ("a text", fill("a='''", &|_| "\n".to_owned()) + "'''"),
+            ("errors", fill("", &|_| "=\n".to_owned())),
+            ("brackets", fill("a=", &|_| "[".to_owned())),
+            (
+                "a long table",
+                fill(&format!("[{long}]\n"), &|i| format!("{i:x}=1\n")),
+            ),
+        ];
+        for (what, text) in texts {
+            let begin = std::time::Instant::now();
+            let outcome = read(&text).map(|entries| entries.len());
+            let took = begin.elapsed();
+            println!("{what}: {took:?}, {outcome:.80?}");
+            assert!(took.as_secs() < 5, "{what} took {took:?}");
+        }
+    }
+
+    #[test]
+    fn a_long_name_is_refused_with_its_line_and_length() {
+        let long = format!("\n[{}]\na = 1", "x".repeat(257));
+        let expected = "a.toml:2: a name of 257 bytes; names have 256 at most";
+        assert_eq!(read(&long).unwrap_err(), expected);
     }
 
     #[test]

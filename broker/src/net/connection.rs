@@ -3,7 +3,8 @@
 //!
 //! The task owns its state. Each turn takes the news, cuts and handles what has been read, writes
 //! what is ready, then sleeps until one of these can go on. Reading stops while the client has too
-//! many answers outstanding; a client that does not read its answers is closed.
+//! many answers outstanding, and while a large request waits for its part of the budget; a client that
+//! does not read its answers is closed.
 
 use std::io;
 use std::net::SocketAddr;
@@ -15,7 +16,8 @@ use millstream_model::Instant;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
-use super::frame_reader::{FrameError, FrameReader};
+use super::charge::Charge;
+use super::frame_reader::{ALLOWANCE, FrameError, FrameReader};
 use super::inbox::Inbox;
 use super::listener::NetLimits;
 use super::outgoing::Outgoing;
@@ -58,10 +60,16 @@ pub struct Connection {
     client: Client,
     limits: NetLimits,
     reader: FrameReader,
+    /// What the reader's buffer has beyond its allowance.
+    charge: Charge,
+    /// Whether the frame being read may not grow before the budget grants it.
+    awaits_budget: bool,
     answers: AnswerQueue,
     outgoing: Outgoing,
     /// When the frame being read began.
     frame_began: Option<Instant>,
+    /// Since when the broker does not read, for a reason of its own.
+    paused: Option<Instant>,
     /// When the last byte came or went.
     last_active: Instant,
     /// When the socket last took a byte of what is outgoing.
@@ -78,6 +86,7 @@ impl Connection {
         client: Client,
         shell: Arc<Shell>,
         limits: NetLimits,
+        charge: Charge,
     ) -> Connection {
         tracing::debug!(connection = id, %peer, "connection accepted");
         let now = shell.node.now();
@@ -89,9 +98,12 @@ impl Connection {
             client,
             reader: FrameReader::new(limits.frame_bytes_max),
             limits,
+            charge,
+            awaits_budget: false,
             answers: AnswerQueue::new(id, AnswerLimits::default()),
             outgoing: Outgoing::default(),
             frame_began: None,
+            paused: None,
             last_active: now,
             last_written: now,
             has_unread: true,
@@ -136,7 +148,7 @@ impl Connection {
             }
             let (until, on_timeout) = self.next_deadline();
             let wait = until.since(self.shell.node.now());
-            let may_read = self.answers.has_room() && !*stop.borrow();
+            let may_read = self.may_read() && !*stop.borrow();
             // Every arm only waits; what became ready is done in the next turn, so all are
             // cancel-safe.
             tokio::select! {
@@ -149,6 +161,7 @@ impl Connection {
                         return error.into();
                     }
                 }
+                () = self.charge.granted(), if self.awaits_budget => {}
                 () = self.inbox.wait() => {}
                 _ = stop.changed() => {}
                 () = tokio::time::sleep(wait) => {
@@ -164,12 +177,15 @@ impl Connection {
     /// let others run.
     fn turn(&mut self) -> Result<bool, Ended> {
         self.hear()?;
+        self.awaits_budget = false;
         let mut handled = 0;
-        while self.answers.has_room() && handled < FRAMES_PER_TURN {
+        while self.may_read() && handled < FRAMES_PER_TURN {
             match self.reader.next()? {
                 Some(frame) => {
                     self.frame_began = None;
                     self.handle(&frame)?;
+                    drop(frame);
+                    self.charge.release();
                     handled += 1;
                 }
                 None if self.has_unread => self.read()?,
@@ -177,11 +193,58 @@ impl Connection {
             }
         }
         self.write()?;
+        self.note_pause();
         Ok(handled == FRAMES_PER_TURN)
     }
 
+    /// Whether the broker wants more of this connection. A frame that has charged the budget is read
+    /// to its end, for others may wait for what it holds.
+    fn may_read(&self) -> bool {
+        (self.answers.has_room() || self.charge.is_held()) && !self.awaits_budget
+    }
+
+    /// Notes whether the broker reads from here on.
+    fn note_pause(&mut self) {
+        if self.may_read() {
+            self.resume();
+        } else if self.paused.is_none() {
+            self.paused = Some(self.shell.node.now());
+        }
+    }
+
+    /// The time in which the broker did not read is not the peer's: it moves the frame's deadline.
+    fn resume(&mut self) {
+        let Some(since) = self.paused.take() else {
+            return;
+        };
+        let now = self.shell.node.now();
+        self.last_active = now;
+        self.frame_began = self.frame_began.map(|began| began.after(now.since(since)));
+    }
+
+    /// Asks for the buffer that the next read should have. Answers how large it may be; `None`: the
+    /// frame waits for the budget.
+    fn granted_space(&mut self) -> Option<usize> {
+        let wanted = self.reader.wanted();
+        let beyond = wanted.saturating_sub(ALLOWANCE);
+        if beyond == 0 {
+            return Some(wanted);
+        }
+        match self.reader.announced() {
+            Some(_) => self.charge.grow(beyond).then_some(wanted),
+            // A buffer for a frame of which nothing is known is worth no waiting.
+            None if self.charge.is_held() || self.charge.begin(beyond) => Some(wanted),
+            None => Some(ALLOWANCE),
+        }
+    }
+
     fn read(&mut self) -> Result<(), Ended> {
-        match self.stream.try_read_buf(self.reader.space()) {
+        let Some(space) = self.granted_space() else {
+            self.awaits_budget = true;
+            return Ok(());
+        };
+        self.resume();
+        match self.stream.try_read_buf(self.reader.space(space)) {
             Ok(0) => Err(Ended::ByPeer),
             Ok(_) => {
                 let now = self.shell.node.now();
@@ -191,6 +254,10 @@ impl Connection {
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 self.has_unread = false;
+                if self.charge.is_held() && !self.reader.is_inside_frame() {
+                    self.reader.release_unused();
+                    self.charge.release();
+                }
                 Ok(())
             }
             Err(error) => Err(error.into()),
@@ -278,8 +345,8 @@ impl Connection {
 
     fn next_deadline(&self) -> (Instant, Option<Ended>) {
         let idle_max = self.limits.idle_max;
-        // Who waits for an answer is not idle, however long that takes.
-        let mut next = match self.answers.is_empty() {
+        // Who waits for an answer, or for the broker to read, is not idle, however long that takes.
+        let mut next = match self.answers.is_empty() && self.paused.is_none() {
             true => (
                 self.last_active.after(idle_max),
                 Some(Ended::Idle(idle_max)),
@@ -294,7 +361,8 @@ impl Connection {
         if let Some(at) = self.answers.next_timeout() {
             consider(at, None);
         }
-        if let Some(began) = self.frame_began.filter(|_| self.reader.is_inside_frame()) {
+        let is_arriving = self.reader.is_inside_frame() && self.paused.is_none();
+        if let Some(began) = self.frame_began.filter(|_| is_arriving) {
             let length = self.reader.announced().unwrap_or(0);
             let extra = Duration::from_secs(length as u64 >> 20);
             consider(

@@ -7,10 +7,12 @@
 //! ```
 //!
 //! The buffer grows with what has arrived, never with what a peer announces: up to [`ALLOWANCE`] at
-//! once, then to four times what is there. The next frame of a connection is probably as long as the
-//! last, so its buffer is made to fit: a stream of equal frames lands each in an allocation of its
-//! own, without a copy, and a batch kept in a cache pins nothing but itself. An idle connection has
-//! no buffer.
+//! once, then to four times what is there. What goes beyond the allowance is the broker's to grant
+//! ([`super::charge`]), so the owner asks for [`FrameReader::wanted`] before it reads.
+//!
+//! The next frame of a connection is probably as long as the last, so its buffer is made to fit: a
+//! stream of equal frames of up to [`GUESS_MAX`] lands each in an allocation of its own, without a
+//! copy, and a batch kept in a cache pins nothing but itself.
 
 use bytes::{Bytes, BytesMut};
 
@@ -18,8 +20,12 @@ use bytes::{Bytes, BytesMut};
 const PREFIX: usize = 4;
 /// The smallest buffer: several small requests fit.
 const BUFFER_MIN: usize = 4 << 10;
-/// What a frame may reserve before its bytes have arrived.
-const ALLOWANCE: usize = 128 << 10;
+/// The buffer that every connection may have without asking: batches of 64 KiB, which producers are
+/// often set to, with the request around them.
+pub const ALLOWANCE: usize = 65 << 10;
+/// The largest buffer that is made because the last frame was as long. A short frame that follows may
+/// pin it whole until its batch leaves the cache.
+const GUESS_MAX: usize = 128 << 10;
 
 /// Why a connection's bytes are not frames.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -59,21 +65,40 @@ impl FrameReader {
         }
     }
 
-    /// The buffer to read into, with space.
-    pub fn space(&mut self) -> &mut BytesMut {
-        let arrived = self.buffer.len();
+    /// The bytes of buffer that the next read should have, with those that have arrived.
+    #[must_use]
+    pub fn wanted(&self) -> usize {
+        let (arrived, capacity) = (self.buffer.len(), self.buffer.capacity());
         let wanted = match self.announced() {
             Some(length) => length
                 .saturating_add(PREFIX)
                 .min(ALLOWANCE.max(arrived * 4)),
-            None => self.last_frame.clamp(BUFFER_MIN, ALLOWANCE),
+            None => self.last_frame.clamp(BUFFER_MIN, GUESS_MAX),
         };
-        if self.buffer.capacity() < wanted.max(arrived + 1) {
-            let mut larger = BytesMut::with_capacity(wanted.max(arrived + 1));
+        // A large buffer is filled before it is copied to a larger one.
+        if wanted > ALLOWANCE && capacity > arrived {
+            return capacity.max(ALLOWANCE);
+        }
+        wanted.max(arrived + 1)
+    }
+
+    /// The buffer to read into, with space: `bytes` in all, as many as [`FrameReader::wanted`] or those
+    /// of them that were granted.
+    pub fn space(&mut self, bytes: usize) -> &mut BytesMut {
+        let bytes = bytes.max(self.buffer.len() + 1);
+        if self.buffer.capacity() < bytes {
+            let mut larger = BytesMut::with_capacity(bytes);
             larger.extend_from_slice(&self.buffer);
             self.buffer = larger;
         }
         &mut self.buffer
+    }
+
+    /// Gives back a buffer in which nothing has arrived.
+    pub fn release_unused(&mut self) {
+        if self.buffer.is_empty() {
+            self.buffer = BytesMut::new();
+        }
     }
 
     /// The next whole frame, without its prefix. `None` until more bytes have arrived.
@@ -119,12 +144,15 @@ impl FrameReader {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use std::collections::BTreeSet;
+
     use super::*;
 
     fn feed(reader: &mut FrameReader, bytes: &[u8]) {
         let mut rest = bytes;
         while !rest.is_empty() {
-            let space = reader.space();
+            let wanted = reader.wanted();
+            let space = reader.space(wanted);
             let room = (space.capacity() - space.len()).min(rest.len());
             space.extend_from_slice(&rest[..room]);
             rest = &rest[room..];
@@ -179,9 +207,9 @@ mod tests {
     fn an_announced_giant_reserves_only_what_arrives() {
         let mut reader = FrameReader::new(100 << 20);
         feed(&mut reader, &(100u32 << 20).to_be_bytes());
-        assert!(reader.space().capacity() <= ALLOWANCE);
+        assert!(reader.wanted() <= ALLOWANCE);
         feed(&mut reader, &vec![0; 1 << 20]);
-        assert!(reader.space().capacity() <= 4 * ((1 << 20) + PREFIX));
+        assert!(reader.wanted() <= 4 * ((1 << 20) + PREFIX));
     }
 
     #[test]
@@ -190,6 +218,49 @@ mod tests {
         let frame = framed(&vec![1; 70_000]);
         feed(&mut reader, &frame);
         reader.next().unwrap().unwrap();
-        assert_eq!(reader.space().capacity(), 70_004);
+        assert_eq!(reader.wanted(), 70_004);
+        feed(&mut reader, &frame);
+        assert_eq!(reader.buffer.capacity(), 70_004);
+        // A guess that is not granted is no loss: the buffer grows when it is full.
+        reader.next().unwrap().unwrap();
+        assert_eq!(reader.space(ALLOWANCE).capacity(), ALLOWANCE);
+        feed(&mut reader, &frame);
+        assert_eq!(reader.next().unwrap().unwrap().len(), 70_000);
+    }
+
+    #[test]
+    fn frames_within_the_allowance_never_want_more() {
+        let mut reader = FrameReader::new(1 << 20);
+        for length in [0, 1, 5000, 64 << 10, ALLOWANCE - PREFIX, 7] {
+            for byte in framed(&vec![1; length]).chunks(1000) {
+                assert!(reader.wanted() <= ALLOWANCE);
+                feed(&mut reader, byte);
+            }
+            assert_eq!(reader.next().unwrap().unwrap().len(), length);
+        }
+    }
+
+    #[test]
+    fn a_large_frame_is_copied_a_few_times_only() {
+        let mut reader = FrameReader::new(100 << 20);
+        let (mut capacities, mut rest) = (BTreeSet::new(), &framed(&vec![1; 10 << 20])[..]);
+        while !rest.is_empty() {
+            let (now, later) = rest.split_at(rest.len().min(3000));
+            feed(&mut reader, now);
+            capacities.insert(reader.buffer.capacity());
+            rest = later;
+        }
+        let expected = [
+            4096,
+            ALLOWANCE,
+            4 * ALLOWANCE,
+            16 * ALLOWANCE,
+            64 * ALLOWANCE,
+        ];
+        let whole = (10 << 20) + PREFIX;
+        assert_eq!(
+            Vec::from_iter(capacities),
+            [&expected[..], &[whole]].concat()
+        );
     }
 }

@@ -11,6 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
+use super::charge::{Charge, SharedBudget};
 use super::connection::Connection;
 use crate::shell::Shell;
 
@@ -26,8 +27,32 @@ pub struct NetLimits {
     pub outgoing_bytes_max: usize,
     /// How long a connection may be silent (`connections.max.idle.ms`).
     pub idle_max: Duration,
-    /// Connections open at once (`max.connections`).
+    /// Connections open at once, over all listeners (`max.connections`, cut to the descriptors).
     pub connections_max: usize,
+    /// Bytes of unfinished requests held at once, beyond what is every connection's own
+    /// (`queued.max.request.bytes`).
+    pub queued_bytes_max: usize,
+}
+
+/// What the connections of all listeners share.
+#[derive(Clone)]
+pub struct Shared {
+    /// A place for each connection.
+    room: Arc<Semaphore>,
+    /// The bytes of unfinished requests.
+    pub(super) budget: Arc<SharedBudget>,
+}
+
+impl Shared {
+    /// What there is at the start: everything.
+    #[must_use]
+    pub fn new(limits: &NetLimits) -> Shared {
+        let places = limits.connections_max.min(Semaphore::MAX_PERMITS);
+        Shared {
+            room: Arc::new(Semaphore::new(places)),
+            budget: SharedBudget::new(limits.queued_bytes_max, limits.frame_bytes_max),
+        }
+    }
 }
 
 /// A bound address that accepts connections.
@@ -61,9 +86,9 @@ impl Listener {
     }
 
     /// Accepts until told to stop, then waits until every connection has ended.
-    pub async fn run(self, shell: Arc<Shell>, mut stop: watch::Receiver<bool>) {
+    pub async fn run(self, shell: Arc<Shell>, shared: Shared, mut stop: watch::Receiver<bool>) {
         let mut connections = JoinSet::new();
-        let room = Arc::new(Semaphore::new(self.limits.connections_max));
+        let mut has_failed = false;
         while !*stop.borrow() {
             let accepted = tokio::select! {
                 accepted = self.listener.accept() => accepted,
@@ -71,25 +96,18 @@ impl Listener {
                 Some(_) = connections.join_next() => continue,
             };
             match accepted {
-                Ok((stream, peer)) => match Arc::clone(&room).try_acquire_owned() {
-                    Ok(place) => match self.connection(stream, peer, &shell) {
-                        Ok(connection) => {
-                            let stop = stop.clone();
-                            connections.spawn(async move {
-                                connection.run(stop).await;
-                                drop(place);
-                            });
-                        }
-                        Err(error) => tracing::debug!(%peer, %error, "connection lost at once"),
-                    },
-                    Err(_) => tracing::warn!(
-                        %peer,
-                        max.connections = self.limits.connections_max,
-                        "connection refused: all are taken"
-                    ),
-                },
+                Ok((stream, peer)) => {
+                    has_failed = false;
+                    self.admit(stream, peer, &shell, &shared, &stop, &mut connections);
+                }
+                Err(error) if is_of_the_peer(&error) => {
+                    tracing::debug!(%error, "connection lost before it was accepted");
+                }
                 Err(error) => {
-                    tracing::warn!(%error, "cannot accept connections; pausing");
+                    // The peer stays in the queue, so accepting again at once would fail for ever.
+                    if !std::mem::replace(&mut has_failed, true) {
+                        tracing::warn!(%error, "cannot accept connections; pausing");
+                    }
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }
@@ -98,11 +116,39 @@ impl Listener {
         while connections.join_next().await.is_some() {}
     }
 
+    /// Serves a new connection if there is room for it.
+    fn admit(
+        &self,
+        stream: TcpStream,
+        peer: SocketAddr,
+        shell: &Arc<Shell>,
+        shared: &Shared,
+        stop: &watch::Receiver<bool>,
+        connections: &mut JoinSet<()>,
+    ) {
+        let Ok(place) = Arc::clone(&shared.room).try_acquire_owned() else {
+            let limit = self.limits.connections_max;
+            tracing::warn!(%peer, max.connections = limit, "connection refused: all are taken");
+            return;
+        };
+        match self.connection(stream, peer, shell, shared) {
+            Ok(connection) => {
+                let stop = stop.clone();
+                connections.spawn(async move {
+                    connection.run(stop).await;
+                    drop(place);
+                });
+            }
+            Err(error) => tracing::debug!(%peer, %error, "connection lost at once"),
+        }
+    }
+
     fn connection(
         &self,
         stream: TcpStream,
         peer: SocketAddr,
         shell: &Arc<Shell>,
+        shared: &Shared,
     ) -> io::Result<Connection> {
         stream.set_nodelay(true)?;
         let advertised = match &self.advertised {
@@ -121,6 +167,15 @@ impl Listener {
             client,
             Arc::clone(shell),
             self.limits.clone(),
+            Charge::new(Arc::clone(&shared.budget)),
         ))
     }
+}
+
+/// Whether accepting failed because the peer has gone, which says nothing of the next one.
+fn is_of_the_peer(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset
+    )
 }

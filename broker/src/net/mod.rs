@@ -1,10 +1,13 @@
 //! Sockets: accepting them, cutting what they send into frames, writing what they are owed.
 
+mod charge;
 mod connection;
 mod frame_reader;
 mod inbox;
 mod listener;
 mod outgoing;
+#[cfg(test)]
+mod tests;
 
 pub use inbox::Inboxes;
-pub use listener::{Listener, NetLimits};
+pub use listener::{Listener, NetLimits, Shared};

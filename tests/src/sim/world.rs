@@ -113,6 +113,7 @@ impl World {
             rack: None,
             log_directories: vec!["/data".into()],
             auto_create_topics: false,
+            delete_topics: true,
             controller,
             fetch_bytes_max: 1 << 20,
             fetch_wait_max: Duration::from_secs(1),

@@ -16,7 +16,7 @@ struct Mutant {
     planted: &'static str,
 }
 
-const MUTANTS: [Mutant; 16] = [
+const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "no fsync",
         file: "broker/node/src/flush.rs",
@@ -46,6 +46,21 @@ const MUTANTS: [Mutant; 16] = [
         file: "broker/log/src/open.rs",
         text: "producers: producers.0,",
         planted: "producers: crate::producer_state::ProducerState::default(),",
+    },
+    Mutant {
+        name: "publish a newer end",
+        file: "broker/node/src/flush.rs",
+        text: "Ok(mut locked) => locked.handle_flushed(end),",
+        planted: "Ok(mut locked) => {
+                let newer = locked.log().log_end_offset();
+                locked.handle_flushed(end.max(newer))
+            }",
+    },
+    Mutant {
+        name: "a partition in two rounds",
+        file: "broker/node/src/directories.rs",
+        text: "Some(is_dirty_again) => *is_dirty_again = true,",
+        planted: "Some(_) => dirty.waiting.push_back(partition),",
     },
     Mutant {
         name: "believe the page cache",
@@ -124,7 +139,7 @@ pub fn run(seeds: &str) -> Tally {
             return report.finish();
         }
     }
-    for mutant in &MUTANTS {
+    for mutant in MUTANTS {
         let outcome = plant(&tree, mutant).and_then(|original| {
             let outcome = simulate(&tree, seeds);
             let path = tree.join(mutant.file);

@@ -1,0 +1,169 @@
+//! A connection's part in the budget of unfinished requests.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use millstream_api::{FrameBudget, FrameTicket};
+use tokio::sync::Notify;
+
+/// The budget that all connections share.
+pub struct SharedBudget(Mutex<State>);
+
+struct State {
+    budget: FrameBudget,
+    /// Whom to wake, for the frames that wait.
+    wakers: BTreeMap<FrameTicket, Arc<Notify>>,
+}
+
+impl SharedBudget {
+    /// A budget of `bytes_max` in all, for frames of at most `frame_bytes_max`.
+    #[must_use]
+    pub fn new(bytes_max: usize, frame_bytes_max: usize) -> Arc<SharedBudget> {
+        Arc::new(SharedBudget(Mutex::new(State {
+            budget: FrameBudget::new(bytes_max, frame_bytes_max),
+            wakers: BTreeMap::new(),
+        })))
+    }
+
+    /// Bytes charged, and frames that wait.
+    #[cfg(test)]
+    pub fn state(&self) -> (usize, usize) {
+        let state = self.lock();
+        (state.budget.charged(), state.wakers.len())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // A broken invariant of the budget is told by everyone who comes after, not by this lock.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What one connection has charged for the frame it reads. Nothing is held, and no lock is taken, as
+/// long as frames keep to the connection's own part.
+pub struct Charge {
+    shared: Arc<SharedBudget>,
+    /// The frame and its bytes.
+    frame: Option<(FrameTicket, usize)>,
+    granted: Arc<Notify>,
+}
+
+impl Charge {
+    /// A connection that has charged nothing.
+    #[must_use]
+    pub fn new(shared: Arc<SharedBudget>) -> Charge {
+        Charge {
+            shared,
+            frame: None,
+            granted: Arc::new(Notify::new()),
+        }
+    }
+
+    /// Whether the frame has gone beyond the connection's own part.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        self.frame.is_some()
+    }
+
+    /// Charges `bytes` for a frame that may come, if they are free. Answers whether they are charged.
+    pub fn begin(&mut self, bytes: usize) -> bool {
+        let mut state = self.shared.lock();
+        let ticket = state.budget.begin();
+        if !state.budget.try_grow(ticket, bytes) {
+            // A ticket without bytes would be in the way of those behind it.
+            let granted = state.budget.end(ticket);
+            debug_assert!(granted.is_empty(), "it has freed nothing");
+            return false;
+        }
+        let before = self.frame.replace((ticket, bytes));
+        debug_assert!(before.is_none(), "one frame at a time");
+        true
+    }
+
+    /// Charges `bytes` in all, or has the connection wait for them: [`Charge::granted`] says when to
+    /// call this again. Answers whether they are charged.
+    pub fn grow(&mut self, bytes: usize) -> bool {
+        if self.frame.is_some_and(|(_, charged)| charged >= bytes) {
+            return true;
+        }
+        let mut state = self.shared.lock();
+        let (ticket, charged) = match self.frame {
+            Some(frame) => frame,
+            None => (state.budget.begin(), 0),
+        };
+        let is_charged = state.budget.grow(ticket, bytes);
+        if !is_charged {
+            state.wakers.insert(ticket, Arc::clone(&self.granted));
+        }
+        self.frame = Some((ticket, if is_charged { bytes } else { charged }));
+        is_charged
+    }
+
+    /// Waits until what [`Charge::grow`] asked for is charged. Cancel-safe: it is remembered.
+    pub async fn granted(&self) {
+        self.granted.notified().await;
+    }
+
+    /// Gives back what is charged: the frame is in the log, or is no more.
+    pub fn release(&mut self) {
+        let Some((ticket, _)) = self.frame.take() else {
+            return;
+        };
+        let mut state = self.shared.lock();
+        state.wakers.remove(&ticket);
+        for granted in state.budget.end(ticket) {
+            if let Some(waker) = state.wakers.remove(&granted) {
+                waker.notify_one();
+            }
+        }
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        self.release();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn who_waits_is_woken_when_another_gives_back() {
+        let shared = SharedBudget::new(15, 10);
+        let [mut first, mut second, mut third] = [(); 3].map(|()| Charge::new(Arc::clone(&shared)));
+        assert!(first.grow(10));
+        assert!(second.grow(4));
+        assert!(!second.grow(6));
+        assert!(!third.grow(1), "the second is older and waits");
+        drop(first);
+        second.granted().await;
+        assert!(second.grow(6));
+        third.granted().await;
+        assert!(third.grow(1));
+        assert!(third.grow(5));
+    }
+
+    #[tokio::test]
+    async fn who_leaves_while_waiting_lets_the_next_go_on() {
+        let shared = SharedBudget::new(15, 10);
+        let [mut first, mut second, mut third] = [(); 3].map(|()| Charge::new(Arc::clone(&shared)));
+        assert!(first.grow(10));
+        assert!(!second.grow(6));
+        assert!(!third.grow(5));
+        drop(second);
+        third.granted().await;
+        assert!(third.grow(5));
+    }
+
+    #[test]
+    fn a_guess_is_taken_or_left() {
+        let shared = SharedBudget::new(10, 10);
+        let [mut first, mut second] = [(); 2].map(|()| Charge::new(Arc::clone(&shared)));
+        assert!(first.begin(3));
+        assert!(!second.begin(3));
+        assert!(!second.is_held());
+        first.release();
+        assert!(second.begin(3));
+    }
+}

@@ -1,0 +1,213 @@
+//! Connections over real sockets, with a node whose disk and clock are simulated.
+
+#![allow(clippy::unwrap_used)]
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use millstream_api::HostPort;
+use millstream_coordinator::GroupConfig;
+use millstream_env::sim::{SimClock, SimDisk, SimRandom};
+use millstream_metadata::ControllerSettings;
+use millstream_model::{NodeId, WallTime};
+use millstream_node::{Node, NodeConfig};
+use millstream_protocol::frame::encode_request;
+use millstream_protocol::messages::MetadataRequest;
+use millstream_protocol::messages::metadata_request::MetadataRequestTopic;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use super::charge::SharedBudget;
+use super::frame_reader::ALLOWANCE;
+use super::{Listener, NetLimits, Shared};
+use crate::shell::Shell;
+
+const MIB: usize = 1 << 20;
+/// Long enough for what should not happen to happen.
+const QUIET: Duration = Duration::from_millis(100);
+
+struct Server {
+    address: SocketAddr,
+    clock: Arc<SimClock>,
+    budget: Arc<SharedBudget>,
+    _stop: watch::Sender<bool>,
+}
+
+impl Server {
+    /// Takes requests of 1 MiB and holds as many bytes of unfinished ones as `queued_bytes_max` says.
+    async fn start(queued_bytes_max: usize) -> Server {
+        let clock = Arc::new(SimClock::new(WallTime(1_700_000_000_000)));
+        let random = Arc::new(SimRandom::new(1));
+        let disk = Arc::new(SimDisk::default());
+        let node = Node::open(disk, Arc::clone(&clock) as _, random, node_config()).unwrap();
+        let limits = NetLimits {
+            frame_bytes_max: MIB,
+            outgoing_bytes_max: MIB,
+            idle_max: Duration::from_secs(3600),
+            connections_max: 100,
+            queued_bytes_max,
+        };
+        let shared = Shared::new(&limits);
+        let budget = Arc::clone(&shared.budget);
+        let any: HostPort = "127.0.0.1:0".parse().unwrap();
+        let listener = Listener::bind(&any, None, limits).await.unwrap();
+        let address = listener.local_address().unwrap();
+        let (stop, stopped) = watch::channel(false);
+        tokio::spawn(listener.run(Shell::new(Arc::new(node)), shared, stopped));
+        Server {
+            address,
+            clock,
+            budget,
+            _stop: stop,
+        }
+    }
+
+    async fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.address).await.unwrap()
+    }
+
+    /// Lets the connections run until so many bytes are charged and so many frames wait.
+    async fn settle(&self, charged: usize, waiting: usize) {
+        while self.budget.state() != (charged, waiting) {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+fn node_config() -> NodeConfig {
+    NodeConfig {
+        node_id: NodeId(1),
+        cluster_id: None,
+        rack: None,
+        log_directories: vec!["/data".into()],
+        auto_create_topics: false,
+        delete_topics: true,
+        controller: ControllerSettings::default(),
+        fetch_bytes_max: MIB,
+        fetch_wait_max: Duration::from_secs(1),
+        groups: GroupConfig::default(),
+        group_shards: 1,
+        producer_expiration: Duration::from_secs(86_400),
+        retention_interval: Duration::from_secs(300),
+    }
+}
+
+/// A request for the metadata of topics that nobody can have, with its prefix.
+fn request(names: usize, name_bytes: usize) -> Vec<u8> {
+    let name = "x".repeat(name_bytes);
+    let topic = || MetadataRequestTopic {
+        name: Some(name.as_str().into()),
+        ..MetadataRequestTopic::default()
+    };
+    let body = MetadataRequest {
+        topics: Some((0..names).map(|_| topic()).collect()),
+        ..MetadataRequest::default()
+    };
+    encode_request(7, "test", 1, &body).unwrap().parts.concat()
+}
+
+/// Nearly as long as a request may be.
+fn large() -> Vec<u8> {
+    let bytes = request(32, 32_700);
+    assert!((MIB - 4000..MIB).contains(&bytes.len()), "{}", bytes.len());
+    bytes
+}
+
+/// Reads one answer and its correlation id.
+async fn answer(stream: &mut TcpStream) -> std::io::Result<i32> {
+    let length = stream.read_u32().await?;
+    let mut answer = vec![0; length as usize];
+    stream.read_exact(&mut answer).await?;
+    Ok(i32::from_be_bytes(answer[..4].try_into().unwrap()))
+}
+
+#[tokio::test]
+async fn large_requests_wait_for_the_budget_and_small_ones_pass() {
+    // Nothing but the reserve: one large request at a time.
+    let server = Server::start(MIB).await;
+    let bytes = large();
+    let (most, last) = bytes.split_at(bytes.len() - 1);
+    let whole = bytes.len() - ALLOWANCE;
+    let [mut first, mut second] = [server.connect().await, server.connect().await];
+    first.write_all(most).await.unwrap();
+    server.settle(whole, 0).await;
+    second.write_all(&bytes).await.unwrap();
+    server.settle(whole, 1).await;
+    let mut small = server.connect().await;
+    for _ in 0..3 {
+        small.write_all(&request(2, 30_000)).await.unwrap();
+        assert_eq!(answer(&mut small).await.unwrap(), 7);
+    }
+    assert!(timeout(QUIET, answer(&mut second)).await.is_err());
+    first.write_all(last).await.unwrap();
+    assert_eq!(answer(&mut first).await.unwrap(), 7);
+    assert_eq!(answer(&mut second).await.unwrap(), 7);
+    server.settle(0, 0).await;
+}
+
+#[tokio::test]
+async fn waiting_for_the_budget_does_not_count_against_the_frames_deadline() {
+    let server = Server::start(MIB).await;
+    let bytes = large();
+    let (most, last) = bytes.split_at(bytes.len() - 1);
+    let whole = bytes.len() - ALLOWANCE;
+    let [mut first, mut second] = [server.connect().await, server.connect().await];
+    first.write_all(most).await.unwrap();
+    server.settle(whole, 0).await;
+    second.write_all(most).await.unwrap();
+    server.settle(whole, 1).await;
+    server.clock.advance(Duration::from_secs(60));
+    drop(first);
+    server.settle(whole, 0).await;
+    let unanswered = timeout(QUIET, answer(&mut second)).await;
+    assert!(unanswered.is_err(), "closed: {unanswered:?}");
+    second.write_all(last).await.unwrap();
+    assert_eq!(answer(&mut second).await.unwrap(), 7);
+}
+
+#[tokio::test]
+async fn whoever_leaves_gives_back_what_was_charged() {
+    let server = Server::start(2 * MIB).await;
+    let bytes = large();
+    let most = &bytes[..bytes.len() - 1];
+    let whole = bytes.len() - ALLOWANCE;
+    let mut crowd = Vec::new();
+    for _ in 0..4 {
+        let mut stream = server.connect().await;
+        stream.write_all(most).await.unwrap();
+        crowd.push(stream);
+    }
+    // Two at most have their buffers, for all but the oldest share one MiB.
+    while server.budget.state().1 < 2 {
+        tokio::task::yield_now().await;
+    }
+    assert!(server.budget.state().0 >= whole);
+    assert!(server.budget.state().0 <= 2 * MIB);
+    drop(crowd);
+    server.settle(0, 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crowd_of_large_requests_is_answered_within_a_budget_of_two() {
+    let server = Arc::new(Server::start(2 * MIB).await);
+    let bytes = Arc::new(large());
+    let clients: Vec<_> = (0..30)
+        .map(|_| {
+            let (server, bytes) = (Arc::clone(&server), Arc::clone(&bytes));
+            tokio::spawn(async move {
+                let mut stream = server.connect().await;
+                for _ in 0..3 {
+                    stream.write_all(&bytes).await.unwrap();
+                    assert_eq!(answer(&mut stream).await.unwrap(), 7);
+                }
+            })
+        })
+        .collect();
+    for client in clients {
+        client.await.unwrap();
+    }
+    server.settle(0, 0).await;
+}
