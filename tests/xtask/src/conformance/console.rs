@@ -39,7 +39,7 @@ pub fn java_with(options: &[&str], jars: &Path, class: &str) -> Command {
 }
 
 impl Console {
-    fn producer(&self, bootstrap: &str, topic: &str) -> Command {
+    pub fn producer(&self, bootstrap: &str, topic: &str) -> Command {
         let mut command = java(&self.jars, PRODUCER);
         command.args(["--bootstrap-server", bootstrap, "--topic", topic]);
         command
@@ -74,8 +74,13 @@ impl Console {
         Ok(code(&format!("{out}\n{err}")))
     }
 
-    fn topics(&self, bootstrap: &str, arguments: &[&str]) -> Result<String, String> {
-        let mut command = java(&self.jars, TOPICS);
+    pub fn topics(&self, bootstrap: &str, arguments: &[&str]) -> Result<String, String> {
+        self.tool(TOPICS, bootstrap, arguments)
+    }
+
+    /// What one of Kafka's tools says when it succeeds; the end of what it says when it fails.
+    pub fn tool(&self, class: &str, bootstrap: &str, arguments: &[&str]) -> Result<String, String> {
+        let mut command = java(&self.jars, class);
         command
             .args(["--bootstrap-server", bootstrap])
             .args(arguments);

@@ -14,6 +14,7 @@ mod frame;
 mod group;
 mod kcat;
 mod record;
+mod retention;
 mod setup;
 mod verify;
 
@@ -76,7 +77,10 @@ impl Options {
                 [name, value] if name == "--against" && value == "kafka" => {
                     options.against_kafka = true
                 }
-                [name, value] if name == "--binary" => options.binary = value.into(),
+                [name, value] if name == "--binary" => {
+                    options.binary =
+                        std::path::absolute(value).map_err(|e| format!("{value}: {e}"))?;
+                }
                 [name, value] if name == "--clients" => {
                     options.clients = value.split(',').map(str::to_owned).collect()
                 }
@@ -131,7 +135,7 @@ pub fn run(options: &Options) -> Tally {
     }
     match Broker::new(kind, &cache.join("run")) {
         Ok(mut broker) => {
-            with_broker(options, &clients, &mut broker, &mut report);
+            with_broker(options, &clients, &mut broker, &cache, &mut report);
             if let Err(reason) = broker.stop() {
                 report.check("the broker stops cleanly", Err(reason));
             }
@@ -169,12 +173,15 @@ fn with_broker(
     options: &Options,
     clients: &[Box<dyn Client>],
     broker: &mut Broker,
+    folder: &std::path::Path,
     report: &mut Report,
 ) {
     let partitions = PARTITIONS.to_string();
-    let first = [("num.partitions", partitions.as_str())];
+    let retention = ("log.retention.check.interval.ms", "1000");
+    let first = [("num.partitions", partitions.as_str()), retention];
     let second = [
         ("num.partitions", partitions.as_str()),
+        retention,
         ("auto.create.topics.enable", "false"),
     ];
     if !start(broker, &first, "the broker starts", report) {
@@ -211,19 +218,34 @@ fn with_broker(
             report.add(named);
         });
     }
-    if let Some(Ok(jars)) = clients
+    let tools = clients
         .iter()
         .any(|c| c.name() == "console")
         .then(|| setup::jars(&tools::target().join("conformance")))
-    {
+        .and_then(|jars| jars.ok().map(|jars| Console { jars }));
+    if let Some(tools) = &tools {
         report.check(
             "console: TopicCommand creates, lists and deletes",
-            console::check_topic_command(&Console { jars }, &bootstrap),
+            console::check_topic_command(tools, &bootstrap),
+        );
+        report.check(
+            "console: DeleteRecordsCommand moves the beginning of a log",
+            retention::check_delete_records(tools, &bootstrap, folder),
+        );
+        report.check(
+            "console: retention removes the oldest segments",
+            retention::check_retention(tools, &bootstrap),
         );
     }
     report.check("the broker stops cleanly", broker.stop());
     if !start(broker, &second, "the broker starts again", report) {
         return;
+    }
+    if let Some(tools) = &tools {
+        report.check(
+            "console: deleted records stay deleted after a restart",
+            retention::check_deleted_records(tools, &bootstrap),
+        );
     }
     for client in clients {
         let client = client.as_ref();
