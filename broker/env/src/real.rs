@@ -91,17 +91,17 @@ impl Disk for RealDisk {
         let mut entries = Vec::new();
         for entry in fs::read_dir(path)? {
             let entry = entry?;
-            let metadata = entry.metadata()?;
-            let is_directory = metadata.is_dir();
-            let length = if is_directory { 0 } else { metadata.len() };
             entries.push(DirectoryEntry {
                 path: entry.path(),
-                is_directory,
-                length,
+                is_directory: entry.file_type()?.is_dir(),
             });
         }
         entries.sort_by(|a, b| a.path.cmp(&b.path));
         Ok(entries)
+    }
+
+    fn length(&self, path: &Path) -> io::Result<u64> {
+        Ok(fs::metadata(path)?.len())
     }
 
     fn sync_directory(&self, path: &Path) -> io::Result<()> {

@@ -36,8 +36,10 @@ pub trait Disk: Send + Sync {
     fn remove_file(&self, path: &Path) -> io::Result<()>;
     /// Removes a directory and all it holds.
     fn remove_directory(&self, path: &Path) -> io::Result<()>;
-    /// Lists a directory's entries, sorted by name.
+    /// Lists a directory's entries, sorted by name. *Errors*: `NotFound`.
     fn list(&self, path: &Path) -> io::Result<Vec<DirectoryEntry>>;
+    /// The length of a file in bytes, without opening it. *Errors*: `NotFound`.
+    fn length(&self, path: &Path) -> io::Result<u64>;
     /// Makes the names in a directory durable.
     fn sync_directory(&self, path: &Path) -> io::Result<()>;
     /// The file system that a directory is on.
@@ -64,8 +66,6 @@ pub struct DirectoryEntry {
     pub path: PathBuf,
     /// Whether it is a directory.
     pub is_directory: bool,
-    /// Its length in bytes; 0 for a directory.
-    pub length: u64,
 }
 
 /// An open file. Positions are explicit: there is no cursor.

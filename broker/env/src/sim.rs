@@ -434,19 +434,19 @@ impl Disk for SimDisk {
             .names
             .iter()
             .filter(|(name, _)| name.parent() == Some(path));
-        let entries = children.map(|(name, node)| match node {
-            Node::Directory => DirectoryEntry {
-                path: name.clone(),
-                is_directory: true,
-                length: 0,
-            },
-            Node::File(file) => DirectoryEntry {
-                path: name.clone(),
-                is_directory: false,
-                length: lock(file).visible.len() as u64,
-            },
+        let entries = children.map(|(name, node)| DirectoryEntry {
+            path: name.clone(),
+            is_directory: matches!(node, Node::Directory),
         });
         Ok(entries.collect())
+    }
+
+    fn length(&self, path: &Path) -> io::Result<u64> {
+        match lock(&self.state).names.get(path) {
+            Some(Node::File(file)) => Ok(lock(file).visible.len() as u64),
+            Some(Node::Directory) => Ok(0),
+            None => Err(io::ErrorKind::NotFound.into()),
+        }
     }
 
     fn sync_directory(&self, path: &Path) -> io::Result<()> {

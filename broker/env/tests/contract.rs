@@ -82,7 +82,10 @@ fn names_are_listed_renamed_and_removed() {
         let names: Vec<_> = disk.list(root).unwrap();
         assert_eq!(names.len(), 2);
         assert_eq!(
-            (names[0].path.as_path(), names[0].length),
+            (
+                names[0].path.as_path(),
+                disk.length(&names[0].path).unwrap()
+            ),
             (root.join("a").as_path(), 2)
         );
         assert!(names[1].is_directory);
@@ -98,6 +101,12 @@ fn names_are_listed_renamed_and_removed() {
         );
         disk.sync_directory(root).unwrap();
         disk.remove_file(&root.join("c/file")).unwrap();
+        for gone in [
+            disk.length(&root.join("a")),
+            disk.list(&root.join("a")).map(|_| 0),
+        ] {
+            assert_eq!(gone.unwrap_err().kind(), ErrorKind::NotFound);
+        }
         let gone = disk.remove_file(&root.join("c/file")).unwrap_err();
         assert_eq!(gone.kind(), ErrorKind::NotFound);
         disk.remove_directory(&root.join("c")).unwrap();

@@ -64,7 +64,7 @@ fn main() {
     RealDisk
         .open(&last.path, false)
         .unwrap()
-        .truncate(last.length - 7)
+        .truncate(RealDisk.length(&last.path).unwrap() - 7)
         .unwrap();
     let mut log = open(&directory, noted);
     // The cut batch was the last of this producer: it is sent again.

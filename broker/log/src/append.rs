@@ -150,6 +150,7 @@ impl Log {
         }
         self.log_end_offset = end;
         self.dirty.note_appended(header.size_in_bytes());
+        self.idle_checkpoints = 0;
         self.producers.apply(header, now);
         if self
             .epochs

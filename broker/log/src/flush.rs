@@ -14,8 +14,10 @@ use millstream_model::{Offset, WallTime};
 use crate::listing::remove_segment;
 use crate::producer_files::ProducerFiles;
 use crate::segment::Segment;
-use crate::{Log, Noted, names, producer_file};
+use crate::{Log, Noted, names, partition_metadata, producer_file};
 
+/// Checkpoints without an append after which a log's files are closed: about as many seconds.
+const IDLE_CHECKPOINTS: u8 = 10;
 /// Bytes after which a checkpoint of the producers is worth its file: what recovery reads again.
 const PRODUCERS_FILE_INTERVAL: u64 = 4 << 20;
 
@@ -100,6 +102,15 @@ impl Log {
             directories.push(self.place.directory.clone());
         }
         if std::mem::take(&mut self.dirty.parent) {
+            let metadata = partition_metadata::path_in(&self.place.directory);
+            match self.place.disk.open(&metadata, false) {
+                Ok(metadata) => files.push(metadata),
+                Err(error) => {
+                    tracing::error!(path = %metadata.display(), %error, "log is offline");
+                    self.is_offline = true;
+                    return None;
+                }
+            }
             directories.extend(self.place.directory.parent().map(PathBuf::from));
         }
         Some(FlushWork {
@@ -137,6 +148,10 @@ impl Log {
                 let directory = self.place.directory.display();
                 tracing::warn!(%directory, %error, "producers not written");
             }
+        }
+        self.idle_checkpoints = self.idle_checkpoints.saturating_add(1);
+        if self.idle_checkpoints >= IDLE_CHECKPOINTS {
+            self.release_files();
         }
         Noted {
             recovery_point: self.flushed_offset,

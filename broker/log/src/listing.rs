@@ -13,17 +13,27 @@ use crate::{LogPlace, Noted, names};
 pub(crate) struct Listing {
     /// Base offset and length of each `.log` file that is not empty, ascending.
     pub logs: Vec<(Offset, u64)>,
+    /// A lone `.log` file with its indexes, all of them empty.
+    pub empty: Option<Offset>,
+    /// The lengths of index files.
     pub lengths: BTreeMap<PathBuf, u64>,
     /// The checkpoints of producers, by offset, ascending.
     pub producers: Vec<Offset>,
     pub snapshots: Vec<Offset>,
 }
 
-/// Lists the directory, and removes what was never finished.
+/// Lists the directory, which is created where there is none, and removes what was never finished.
 pub(crate) fn list(place: &LogPlace, noted: Noted) -> io::Result<Listing> {
     let mut listing = Listing::default();
     let mut empty = Vec::new();
-    for entry in place.disk.list(&place.directory)? {
+    let entries = match place.disk.list(&place.directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            place.disk.create_directory(&place.directory)?;
+            return Ok(listing);
+        }
+        entries => entries?,
+    };
+    for entry in entries {
         let path = entry.path;
         if path
             .extension()
@@ -31,27 +41,40 @@ pub(crate) fn list(place: &LogPlace, noted: Noted) -> io::Result<Listing> {
         {
             place.disk.remove_file(&path)?;
         } else if let Some(base) = names::offset_of(&path, names::LOG) {
-            if entry.length > 0 {
-                listing.logs.push((base, entry.length));
-            } else {
-                empty.push(base);
+            match place.disk.length(&path)? {
+                0 => empty.push(base),
+                length => listing.logs.push((base, length)),
             }
         } else if let Some(offset) = names::offset_of(&path, names::PRODUCERS) {
             listing.producers.push(offset);
         } else if let Some(offset) = names::offset_of(&path, names::SNAPSHOT) {
             listing.snapshots.push(offset);
+        } else if is_index(&path) {
+            let length = place.disk.length(&path)?;
+            listing.lengths.insert(path, length);
         }
-        listing.lengths.insert(path, entry.length);
     }
     // An empty segment holds nothing that the one before it could not go on with. A lone one says
     // where the log begins, if nobody else knows.
     if listing.logs.is_empty() && noted == Noted::UNKNOWN {
         listing.logs.extend(empty.pop().map(|base| (base, 0)));
     }
+    if let ([base], true) = (&empty[..], listing.logs.is_empty())
+        && listing.lengths.len() == 2
+        && listing.lengths.values().all(|length| *length == 0)
+    {
+        listing.empty = Some(*base);
+        return Ok(listing);
+    }
     for base in empty {
         remove_segment(place, base)?;
     }
     Ok(listing)
+}
+
+fn is_index(path: &Path) -> bool {
+    let is_named = |extension| names::offset_of(path, extension).is_some();
+    is_named(names::OFFSET_INDEX) || is_named(names::TIME_INDEX)
 }
 
 pub(crate) fn remove_segment(place: &LogPlace, base: Offset) -> io::Result<()> {

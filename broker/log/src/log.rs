@@ -59,6 +59,8 @@ pub struct Log {
     pub(crate) cache: TailCache,
     pub(crate) dirty: Dirty,
     pub(crate) is_offline: bool,
+    /// Checkpoints since the last append.
+    pub(crate) idle_checkpoints: u8,
 }
 
 impl Log {
@@ -153,6 +155,11 @@ impl Log {
     /// Gives back what an idle log does not need: descriptors and cached batches.
     pub fn release_resources(&mut self) {
         self.cache.clear();
+        self.release_files();
+    }
+
+    /// Closes the files, unless some of their bytes wait to be synced.
+    pub(crate) fn release_files(&mut self) {
         if self.flushed_offset == self.log_end_offset && self.dirty.is_empty() {
             for segment in &mut self.segments {
                 segment.close_file();

@@ -7,9 +7,10 @@ use millstream_model::{Offset, WallTime};
 use crate::cache::TailCache;
 use crate::flush::Dirty;
 use crate::leader_epochs::LeaderEpochs;
-use crate::listing::{Listing, list};
+use crate::listing::{Listing, list, remove_segment};
 use crate::producer_files::ProducerFiles;
 use crate::recovery::Opening;
+use crate::segment::Segment;
 use crate::{Cut, Log, LogConfig, LogPlace, OpenError, names, partition_metadata};
 
 /// What the last run noted of a log. The default is that of a log which was created since: it begins
@@ -56,10 +57,9 @@ impl Log {
             path: place.directory.clone(),
             source,
         };
-        place.disk.create_directory(&place.directory).map_err(io)?;
+        let listing = list(&place, noted).map_err(io)?;
         let is_new = noted.recovery_point == Offset::ZERO;
         partition_metadata::check_or_write(&*place.disk, &place.directory, place.topic_id, is_new)?;
-        let listing = list(&place, noted).map_err(io)?;
         let mut opening = Opening {
             recovery: Recovery::default(),
             segments: Vec::new(),
@@ -87,7 +87,7 @@ impl Log {
         }
         let log_start_offset = noted.log_start_offset.max(first).min(log_end_offset);
         epochs.advance_start(log_start_offset);
-        let log = Log {
+        let mut log = Log {
             cache: TailCache::new(config.cache_bytes_max, place.cache_budget.clone()),
             log_start_offset,
             log_end_offset,
@@ -99,8 +99,10 @@ impl Log {
             segments,
             epochs,
             dirty,
+            idle_checkpoints: 0,
         };
         log.check_invariants();
+        log.release_files();
         Ok((log, recovery))
     }
 }
@@ -132,7 +134,17 @@ impl Opening<'_> {
                 Err(self.damaged(self.place.directory.clone(), 0, what))
             }
             Some(_) => self.begin_again(listing, start),
-            None => self.begin_empty(start),
+            None if listing.empty == Some(start) => {
+                let segment = Segment::found_empty(start, self.now);
+                self.segments.push(segment);
+                Ok(())
+            }
+            None => {
+                if let Some(elsewhere) = listing.empty {
+                    remove_segment(self.place, elsewhere).map_err(|error| self.io(error))?;
+                }
+                self.begin_empty(start)
+            }
         }
     }
 
@@ -155,6 +167,10 @@ impl Opening<'_> {
         file.write_all_at(self.epochs.to_text().as_bytes(), 0)?;
         file.sync_data()?;
         place.disk.rename(&temporary, &path)?;
+        if is_new {
+            let metadata = partition_metadata::path_in(&place.directory);
+            place.disk.open(&metadata, false)?.sync_data()?;
+        }
         place.disk.sync_directory(&place.directory)?;
         if is_new && let Some(parent) = place.directory.parent() {
             place.disk.sync_directory(parent)?;

@@ -13,7 +13,7 @@ use millstream_model::TopicId;
 
 use crate::OpenError;
 
-fn path_in(directory: &Path) -> PathBuf {
+pub(crate) fn path_in(directory: &Path) -> PathBuf {
     directory.join("partition.metadata")
 }
 
@@ -23,6 +23,7 @@ fn text(id: TopicId) -> String {
 
 /// Writes the file if it is absent; otherwise checks that it names this topic. In a log that never
 /// was durable (`is_new`) the file may be what a crash left of its first write, and is written anew.
+/// What is written is to be synced with the log's first bytes.
 pub(crate) fn check_or_write(
     disk: &dyn Disk,
     directory: &Path,
@@ -35,19 +36,15 @@ pub(crate) fn check_or_write(
         source,
     };
     let file = disk.open(&path, true).map_err(io)?;
-    let length = file.length().map_err(io)?;
     let write = || {
         file.truncate(0)?;
-        file.write_all_at(text(topic_id).as_bytes(), 0)?;
-        file.sync_data()
+        file.write_all_at(text(topic_id).as_bytes(), 0)
     };
-    if length == 0 {
-        return write().map_err(io);
-    }
     // The file is 43 bytes; what is much longer is not one.
-    let mut bytes = vec![0; length.min(256) as usize];
-    file.read_exact_at(&mut bytes, 0).map_err(io)?;
-    match parse(&bytes) {
+    let mut bytes = [0; 256];
+    let length = file.read_at(&mut bytes, 0).map_err(io)?;
+    match parse(&bytes[..length]) {
+        None if length == 0 => write().map_err(io),
         Some(found) if found == topic_id => Ok(()),
         Some(found) => Err(OpenError::OtherTopic {
             path: directory.to_owned(),

@@ -99,6 +99,13 @@ impl Segment {
         Ok(Segment::new(base, base, 0, now, inner))
     }
 
+    /// A segment that is found on disk without a record. Nothing is opened yet.
+    pub(crate) fn found_empty(base: Offset, now: WallTime) -> Segment {
+        let mut segment = Segment::sealed(base..base, 0, (0, 0), now);
+        segment.inner().largest = Some(None);
+        segment
+    }
+
     /// A sealed segment as it is found on disk. Nothing is read yet.
     pub(crate) fn sealed(
         range: Range<Offset>,

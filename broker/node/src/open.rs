@@ -73,23 +73,17 @@ impl Node {
             let reason = "meta.properties is there but the metadata log is missing; restore it";
             return Err(refused(&first, reason));
         }
-        let mut image = Image::default();
-        if let Some(snapshot) = &loaded.snapshot {
-            let records = decode_records(snapshot).map_err(|error| refused(&first, error))?;
-            image = image
-                .apply(&records)
-                .map_err(|error| refused(&first, error))?
-                .0;
-        }
+        let mut records = match &loaded.snapshot {
+            Some(snapshot) => decode_records(snapshot).map_err(|error| refused(&first, error))?,
+            None => Vec::new(),
+        };
         for entry in &loaded.entries {
-            let record = decode_entry(entry).map_err(|error| refused(&first, error))?;
-            if let Some(record) = record {
-                image = image
-                    .apply(&[record])
-                    .map_err(|error| refused(&first, error))?
-                    .0;
-            }
+            records.extend(decode_entry(entry).map_err(|error| refused(&first, error))?);
         }
+        // At once: each application copies the topics that it changes.
+        let (mut image, _) = Image::default()
+            .apply(&records)
+            .map_err(|error| refused(&first, error))?;
         let named = image.cluster_id().map(str::to_owned);
         let known = found
             .values()

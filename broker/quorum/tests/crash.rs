@@ -61,6 +61,9 @@ impl Disk for PowerCut {
     fn list(&self, path: &Path) -> io::Result<Vec<DirectoryEntry>> {
         self.disk.list(path)
     }
+    fn length(&self, path: &Path) -> io::Result<u64> {
+        self.disk.length(path)
+    }
     fn sync_directory(&self, path: &Path) -> io::Result<()> {
         self.call(|disk| disk.sync_directory(path))
     }
