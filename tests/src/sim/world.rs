@@ -47,6 +47,8 @@ pub(crate) struct World {
     pub random: SimRandom,
     pub trace: u64,
     pub crashes: u32,
+    /// How often of 100 a flush that could begin does.
+    pub flush_percent: u64,
     pub(super) clock: Arc<SimClock>,
     disk: SimDisk,
     planted: Planted,
@@ -69,6 +71,7 @@ impl World {
             random: SimRandom::new(seed),
             trace: seed,
             crashes: 0,
+            flush_percent: 100,
             clock: Arc::new(SimClock::new(WALL_START)),
             disk: SimDisk::default(),
             planted,
@@ -237,6 +240,7 @@ impl World {
         }
         let chosen = self.random.below(ready.len() as u64) as usize;
         match ready[chosen] {
+            Work::Flush if !self.random.chance(self.flush_percent) => {}
             Work::Flush => {
                 self.has_flush = false;
                 let effects = self.node().flush(0);
