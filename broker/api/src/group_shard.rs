@@ -79,7 +79,7 @@ impl GroupShard {
     }
 
     /// Drops the shard; whoever waits for it is told to look for the coordinator again.
-    pub(crate) fn unload(&self, effects: &mut Vec<Effect>) {
+    pub fn unload(&self, effects: &mut Vec<Effect>) {
         if let Some(active) = self.lock().take() {
             active.refuse_all(effects);
         }
@@ -149,7 +149,7 @@ impl GroupShard {
     }
 
     /// Sends what waited for records up to `high_watermark`.
-    pub(crate) fn handle_high_watermark(&self, high_watermark: Offset, effects: &mut Vec<Effect>) {
+    pub fn handle_high_watermark(&self, high_watermark: Offset, effects: &mut Vec<Effect>) {
         if let Some(active) = self.lock().as_mut() {
             active.high_watermark = active.high_watermark.max(high_watermark);
             effects.extend(active.parked.release(active.high_watermark).map(complete));

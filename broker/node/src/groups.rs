@@ -63,7 +63,20 @@ impl Node {
         drop(locked);
         shard.finish_loading(self.now());
         place.activate(shard, partition.clone(), high_watermark, effects);
-        Ok(())
+        // What happened to the partition between the look and now was told to a shard that was not
+        // there yet.
+        match partition.lock() {
+            Ok(locked) if !locked.is_offline() => {
+                let high_watermark = locked.high_watermark();
+                drop(locked);
+                place.handle_high_watermark(high_watermark, effects);
+                Ok(())
+            }
+            _ => {
+                place.unload(effects);
+                Err("the partition went offline".to_owned())
+            }
+        }
     }
 
     /// Runs a shard's timers that are due.

@@ -78,9 +78,11 @@ pub fn run(seed: u64, planted: Planted) -> Result<Trace, Violation> {
     let mut world = World::new(seed, planted)?;
     let rates = Rates::of(&world.random);
     let mut clients = Clients::new(&mut world)?;
+    world.flush_percent = rates.flush_percent;
     for _ in 0..STEPS {
         step(&mut world, &mut clients, &rates)?;
     }
+    world.flush_percent = 100;
     world.heal();
     world.crash()?;
     clients.reconnect(&mut world);

@@ -3,7 +3,7 @@
 
 use millstream_env::sim::SimRandom;
 
-/// Chances of each event, out of 1000 for every step.
+/// Chances of each event, out of 1000 for every step, where nothing else is said.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rates {
     /// The machine loses its power.
@@ -28,6 +28,8 @@ pub(crate) struct Rates {
     pub long_pause: u64,
     /// A thread of the broker works; what is left is the clients'.
     pub work: u64,
+    /// How often of 100 a flush that could begin does: a slow disk leaves much that a crash can take.
+    pub flush_percent: u64,
 }
 
 impl Rates {
@@ -46,6 +48,7 @@ impl Rates {
             pause: one_of([0, 5, 20, 60]),
             long_pause: one_of([0, 0, 2, 5]),
             work: one_of([200, 300, 400, 500]),
+            flush_percent: one_of([100, 100, 30, 8]),
         }
     }
 }

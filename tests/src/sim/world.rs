@@ -51,6 +51,8 @@ pub(crate) struct World {
     pub random: SimRandom,
     pub trace: u64,
     pub crashes: u32,
+    /// How often of 100 a flush that could begin does.
+    pub flush_percent: u64,
     pub(super) clock: Arc<SimClock>,
     disk: SimDisk,
     planted: Planted,
@@ -71,6 +73,7 @@ impl World {
             random: SimRandom::new(seed),
             trace: seed,
             crashes: 0,
+            flush_percent: 100,
             clock: Arc::new(SimClock::new(WALL_START)),
             disk: SimDisk::default(),
             planted,
@@ -255,6 +258,7 @@ impl World {
         }
         let chosen = self.random.below(ready.len() as u64) as usize;
         match ready[chosen] {
+            Work::BeginFlush | Work::EndFlush if !self.random.chance(self.flush_percent) => {}
             Work::BeginFlush => self.begin_flush(),
             Work::EndFlush => self.end_flush(),
             Work::Propose => {
