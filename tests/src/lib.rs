@@ -1,4 +1,5 @@
 //! What tests of the whole broker share: the crash test and the simulation.
 
 pub mod crash;
+pub mod flips;
 pub mod sim;

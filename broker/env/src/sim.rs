@@ -196,6 +196,45 @@ impl SimDisk {
         lock(&self.state).operations
     }
 
+    /// A disk with the same content, whose later changes are its own.
+    #[must_use]
+    pub fn copy(&self) -> SimDisk {
+        let state = lock(&self.state);
+        let names = state.names.iter().map(|(path, node)| {
+            let node = match node {
+                Node::Directory => Node::Directory,
+                Node::File(file) => {
+                    let bytes = lock(file).visible.clone();
+                    Node::File(Arc::new(Mutex::new(FileState {
+                        durable: bytes.clone(),
+                        visible: bytes,
+                        pending: Vec::new(),
+                    })))
+                }
+            };
+            (path.clone(), node)
+        });
+        let names: BTreeMap<PathBuf, Node> = names.collect();
+        SimDisk {
+            state: Arc::new(Mutex::new(DiskState {
+                durable_names: names.clone(),
+                names,
+                ..DiskState::default()
+            })),
+        }
+    }
+
+    /// All files with their lengths, by path.
+    #[must_use]
+    pub fn files(&self) -> Vec<(PathBuf, u64)> {
+        let state = lock(&self.state);
+        let files = state.names.iter().filter_map(|(path, node)| match node {
+            Node::Directory => None,
+            Node::File(file) => Some((path.clone(), lock(file).visible.len() as u64)),
+        });
+        files.collect()
+    }
+
     /// Flips one bit of a file, durably: what a bad disk does.
     pub fn flip_bit(&self, path: &Path, position: u64, bit: u8) {
         let state = lock(&self.state);

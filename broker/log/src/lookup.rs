@@ -69,12 +69,14 @@ impl Log {
         segment: &Segment,
         timestamp: WallTime,
     ) -> Result<Option<(Offset, WallTime)>, ReadError> {
-        let floor = segment.floor_of_timestamp(&self.place, timestamp);
+        let floor = segment.floor_of_timestamp(&self.place, &self.config, timestamp)?;
         let floor = floor.max(self.log_start_offset);
         let file = segment
             .file(&self.place)
             .map_err(|error| self.io(segment, error))?;
-        let mut scan = segment.scan_from_floor(&self.place, &self.config, &*file, floor)?;
+        // A batch is passed over on the word of its header, which must be whole for that.
+        let scan = segment.scan_from_floor(&self.place, &self.config, &*file, floor)?;
+        let mut scan = scan.checking();
         loop {
             let position = scan.position();
             match scan.next().map_err(|error| self.io(segment, error))? {

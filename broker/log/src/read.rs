@@ -82,7 +82,12 @@ impl Log {
             ));
         };
         let first_size = first.header.size_in_bytes();
-        if first.header.next_offset() > upper.0 || (first_size > max_bytes && !at_least_one_batch) {
+        if first.header.next_offset() > upper.0 {
+            // The bound lies between batches, unless this header is damaged.
+            self.check_batch(segment, &first)?;
+            return Ok(LogRead::default());
+        }
+        if first_size > max_bytes && !at_least_one_batch {
             return Ok(LogRead::default());
         }
         let left = segment.size - first.position;
@@ -99,6 +104,17 @@ impl Log {
             parts: vec![Bytes::from(bytes)],
             range: Some(range),
         })
+    }
+
+    /// Checks the checksum of one batch.
+    fn check_batch(&self, segment: &Segment, batch: &Located) -> Result<(), ReadError> {
+        let mut bytes = vec![0; batch.header.size_in_bytes()];
+        let file = segment
+            .file(&self.place)
+            .map_err(|error| self.io(segment, error))?;
+        file.read_exact_at(&mut bytes, batch.position)
+            .map_err(|error| self.io(segment, error))?;
+        check_crc(&bytes).map_err(|error| self.damaged(segment, batch.position, error.to_string()))
     }
 
     /// Walks the whole batches of `bytes` that end at or before `upper`, and checks those that were

@@ -62,6 +62,12 @@ impl<'a> Scan<'a> {
         }
     }
 
+    /// Checks the checksum of each batch from here on.
+    pub(crate) fn checking(mut self) -> Scan<'a> {
+        self.checks_crc = true;
+        self
+    }
+
     /// The first batch must begin with this offset.
     pub(crate) fn expecting(mut self, offset: Offset) -> Scan<'a> {
         self.expected = Some(offset.0);

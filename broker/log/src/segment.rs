@@ -367,7 +367,7 @@ impl Segment {
         }
     }
 
-    /// Walks the segment and writes its indexes anew. That they cannot be written is only logged: the
+    /// Walks the segment, with all its checksums, and writes its indexes anew. That they cannot be written is only logged: the
     /// log can be read without them. *Errors*: the walk does not reach the segment's end. The old
     /// indexes stay then, for they still lead to what lies behind the damage.
     fn rebuild_indexes(
@@ -378,7 +378,7 @@ impl Segment {
     ) -> Result<(), ReadError> {
         tracing::warn!(segment = %self.log_path(place).display(), "index is wrong and built again");
         let mut fresh = Segment::sealed(self.base..self.base, 0, (0, 0), self.created);
-        let mut scan = Scan::headers(file, 0, self.size).expecting(self.base);
+        let mut scan = Scan::checked(file, 0, self.size).expecting(self.base);
         loop {
             let position = scan.position();
             match scan.next().map_err(|source| self.io(place, source))? {
@@ -432,10 +432,7 @@ impl Segment {
         let path = self.path(place, names::TIME_INDEX);
         let last = self.lock().times.last(&*place.disk, &path);
         if let Ok(Some(entry)) = last
-            && entry.is_plausible()
-            && let Ok(Some(found)) = self.find(place, config, self.offset_at(entry))
-            && found.header.last_offset() == self.offset_at(entry).0
-            && found.header.max_timestamp == entry.timestamp
+            && self.is_entry_of_batch(place, config, &entry)
         {
             self.lock().largest = Some(Some(entry));
             return Ok(Some(entry));
@@ -446,16 +443,39 @@ impl Segment {
         Ok(self.lock().largest.flatten())
     }
 
-    /// The offset from which on to look for a timestamp: no batch before it has one as large.
-    pub(crate) fn floor_of_timestamp(&self, place: &LogPlace, timestamp: WallTime) -> Offset {
+    /// The offset from which on to look for a timestamp: no batch before it has one as large. The entry
+    /// that says so must be that of a batch; an index with a wrong one is built again.
+    pub(crate) fn floor_of_timestamp(
+        &self,
+        place: &LogPlace,
+        config: &LogConfig,
+        timestamp: WallTime,
+    ) -> Result<Offset, ReadError> {
         let path = self.path(place, names::TIME_INDEX);
         let is_before = |entry: &TimeEntry| entry.timestamp < timestamp.0;
         let floor = self.lock().times.floor(&*place.disk, &path, is_before);
         match floor {
-            Ok(Some(entry)) if entry.is_plausible() => self.offset_at(entry).next(),
-            // Without an index the walk begins at the start.
-            _ => self.base,
+            Ok(None) => Ok(self.base),
+            Ok(Some(entry)) if self.is_entry_of_batch(place, config, &entry) => {
+                Ok(self.offset_at(entry).next())
+            }
+            Ok(Some(_)) | Err(_) => {
+                let file = self.file(place).map_err(|source| self.io(place, source))?;
+                self.rebuild_after_look_up(place, config, &*file);
+                Ok(self.base)
+            }
         }
+    }
+
+    fn is_entry_of_batch(&self, place: &LogPlace, config: &LogConfig, entry: &TimeEntry) -> bool {
+        if !entry.is_plausible() {
+            return false;
+        }
+        let offset = self.offset_at(*entry);
+        let found = self.find(place, config, offset);
+        found.ok().flatten().is_some_and(|found| {
+            found.header.last_offset() == offset.0 && found.header.max_timestamp == entry.timestamp
+        })
     }
 }
 

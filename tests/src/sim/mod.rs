@@ -15,7 +15,7 @@ mod checkers;
 mod clients;
 mod connections;
 mod rates;
-mod wire;
+pub(crate) mod wire;
 mod world;
 
 use std::fmt;
@@ -24,7 +24,7 @@ pub use world::Planted;
 
 use clients::{Clients, Heard};
 use rates::Rates;
-use world::World;
+pub(crate) use world::{World, config};
 
 /// Steps of a seed before the faults stop.
 const STEPS: u32 = 5_000;

@@ -67,6 +67,27 @@ pub(crate) struct World {
     news: VecDeque<Completion>,
 }
 
+/// How the broker is set up.
+pub(crate) fn config() -> NodeConfig {
+    let mut controller = ControllerSettings::default();
+    controller.offsets_topic.partitions = GROUP_SHARDS;
+    NodeConfig {
+        node_id: NodeId(1),
+        cluster_id: None,
+        rack: None,
+        log_directories: vec!["/data".into()],
+        auto_create_topics: false,
+        delete_topics: true,
+        controller,
+        fetch_bytes_max: 1 << 20,
+        fetch_wait_max: Duration::from_secs(1),
+        groups: GroupConfig::default(),
+        group_shards: GROUP_SHARDS as usize,
+        producer_expiration: Duration::from_secs(86_400),
+        retention_interval: Duration::from_secs(300),
+    }
+}
+
 impl World {
     pub(crate) fn new(seed: u64, planted: Planted) -> Result<World, Violation> {
         let mut world = World {
@@ -104,27 +125,11 @@ impl World {
     }
 
     fn try_open(&mut self) -> Result<(), Violation> {
-        let mut controller = ControllerSettings::default();
-        controller.offsets_topic.partitions = GROUP_SHARDS;
+        let mut config = config();
         if self.planted == Planted::AcknowledgeEarly {
             let early = ("millstream.durability".into(), "replicated".into());
-            controller.file_configs = [early].into_iter().collect();
+            config.controller.file_configs = [early].into_iter().collect();
         }
-        let config = NodeConfig {
-            node_id: NodeId(1),
-            cluster_id: None,
-            rack: None,
-            log_directories: vec!["/data".into()],
-            auto_create_topics: false,
-            delete_topics: true,
-            controller,
-            fetch_bytes_max: 1 << 20,
-            fetch_wait_max: Duration::from_secs(1),
-            groups: GroupConfig::default(),
-            group_shards: GROUP_SHARDS as usize,
-            producer_expiration: Duration::from_secs(86_400),
-            retention_interval: Duration::from_secs(300),
-        };
         let bits = SimRandom::new(self.random.below(u64::MAX));
         let (disk, clock) = (Arc::new(self.disk.clone()), Arc::clone(&self.clock));
         match Node::open(disk, clock, Arc::new(bits), config) {
@@ -138,7 +143,7 @@ impl World {
         }
     }
 
-    pub(super) fn node(&self) -> &Node {
+    pub(crate) fn node(&self) -> &Node {
         self.node.as_ref().expect("open but for a moment")
     }
 
@@ -187,6 +192,17 @@ impl World {
         // A broker needs room to start: the operator makes some first.
         self.heal();
         self.open()
+    }
+
+    /// The broker is told to stop, and the disk taken out.
+    pub(crate) fn power_off(mut self) -> Result<SimDisk, Violation> {
+        let closed = self.node().close();
+        closed.map_err(|error| Violation {
+            what: format!("the broker does not stop: {error}"),
+        })?;
+        self.forget_process();
+        self.disk.end_process();
+        Ok(self.disk)
     }
 
     fn forget_process(&mut self) {

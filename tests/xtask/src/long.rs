@@ -11,7 +11,7 @@ use crate::tools::{cargo, root, target};
 use crate::{figures, mutants, step};
 
 /// What can be run, with what each number means.
-pub const USAGE: &str = "long sim SEEDS | long mutants SEEDS | long crash KILLS [SEED] \
+pub const USAGE: &str = "long sim SEEDS | long mutants SEEDS | long flips BYTES | long crash KILLS [SEED] \
     | long fuzz MINUTES_PER_TARGET [TARGET...] | long figures ROUNDS";
 
 /// Runs one of them.
@@ -25,6 +25,7 @@ pub fn run(arguments: &[String]) -> Result<Tally, String> {
     let began = Instant::now();
     let tally = match what.as_str() {
         "sim" => step::run(simulation(number).args(["every_seed", "--", "--nocapture"])),
+        "flips" => step::run(&mut flips(number)),
         "mutants" => mutants::run(number),
         "figures" => release() + figures::run(count, &binary()),
         "crash" => crash(number, rest.first().map_or("1", String::as_str)),
@@ -50,6 +51,17 @@ pub fn simulation(seeds: &str) -> Command {
         .args(["-p", "millstream-tests", "--test", "simulation"])
         .env("MILLSTREAM_SIM_SEEDS", seeds)
         .current_dir(root());
+    command
+}
+
+/// A bit flipped at every byte of a directory with so many bytes of records.
+fn flips(bytes: &str) -> Command {
+    let mut command = cargo();
+    command.args(["test", "--quiet", "--locked", "--profile", "ci"]);
+    command.args(["-p", "millstream-tests", "--test", "bit_flips"]);
+    command.args(["--", "--nocapture"]);
+    command.env("MILLSTREAM_FLIP_BYTES", bytes);
+    command.env("MILLSTREAM_FLIP_STEP", "1");
     command
 }
 
