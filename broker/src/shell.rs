@@ -125,8 +125,9 @@ impl Shell {
             match effect {
                 Effect::Flush(partition) => {
                     let directory = partition.directory;
-                    self.node.queue_flush(partition);
-                    self.flushers[directory].give(|()| {});
+                    if self.node.queue_flush(partition) {
+                        self.flushers[directory].give(|()| {});
+                    }
                 }
                 Effect::Propose(proposal) => self.proposals.give(|all| all.push_back(proposal)),
                 Effect::DeleteRecords { token, records } => {

@@ -172,10 +172,12 @@ impl Opening<'_> {
             .open(&path, false)
             .map_err(|error| self.io(error))?;
         let mut segment = self.load_segment(listing, base, size, point, &file)?;
+        let mut indexed = segment.size;
         if !self.walk_trusted(&mut segment, &*file, size, point)? {
             // The indexes contradict the batches: once more without them.
             let (offsets, times) = (Index::empty(), Index::empty());
             segment = Segment::loaded(base, self.now, Arc::clone(&file), offsets, times);
+            indexed = 0;
             if !self.walk_trusted(&mut segment, &*file, size, point)? {
                 let what = format!(
                     "offsets up to {point} were durable, but batches end at {}",
@@ -185,6 +187,7 @@ impl Opening<'_> {
             }
         }
         let start = segment.size;
+        segment.walked = indexed..start;
         if start < size {
             // The last process may have ended after a failed sync, whose bytes the page cache shows
             // and the disk does not have.

@@ -35,6 +35,9 @@ pub(crate) struct Segment {
     pub size: u64,
     /// The largest timestamp of the first batch, which a roll by time counts from.
     pub first_timestamp: Option<i64>,
+    /// What was walked by headers alone when the log was opened. Look-ups check it before they go by
+    /// what those headers said.
+    pub walked: Range<u64>,
     /// When it was created or opened, which a roll counts from where records have no timestamps.
     pub created: WallTime,
     inner: Mutex<Inner>,
@@ -73,6 +76,7 @@ impl Segment {
             end,
             size,
             first_timestamp: None,
+            walked: 0..0,
             created: now,
             inner: Mutex::new(inner),
         }
@@ -405,6 +409,26 @@ impl Segment {
         Ok(())
     }
 
+    /// Checks the checksums of what was only walked when the log was opened, once.
+    fn check_walked(&self, place: &LogPlace) -> Result<(), ReadError> {
+        if self.walked.is_empty() || self.is_verified(&self.walked) {
+            return Ok(());
+        }
+        let io = |source| self.io(place, source);
+        let file = self.file(place).map_err(io)?;
+        let mut scan = Scan::checked(&*file, self.walked.start, self.walked.end);
+        loop {
+            let position = scan.position();
+            match scan.next().map_err(io)? {
+                Found::Batch(_) => {}
+                Found::End => break,
+                Found::Invalid(what) => return Err(self.damaged(place, position, what)),
+            }
+        }
+        self.note_verified(self.walked.clone());
+        Ok(())
+    }
+
     /// The largest timestamp of the segment, with the last offset of the first batch that has it.
     /// `None` when no record has a timestamp.
     pub(crate) fn largest_timestamp(
@@ -412,6 +436,7 @@ impl Segment {
         place: &LogPlace,
         config: &LogConfig,
     ) -> Result<Option<(WallTime, Offset)>, ReadError> {
+        self.check_walked(place)?;
         let known = self.lock().largest;
         let largest = match known {
             Some(largest) => largest,

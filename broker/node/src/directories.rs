@@ -58,12 +58,19 @@ impl LogDirectory {
         self.dirty.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a partition with unflushed bytes to those that wait for a flush round.
-    pub(crate) fn queue(&self, partition: Arc<HostedPartition>) {
+    /// Adds a partition with unflushed bytes to those that wait for a flush round. Answers whether it
+    /// waits for one to begin; otherwise it is in one, whose end takes it to the next.
+    pub(crate) fn queue(&self, partition: Arc<HostedPartition>) -> bool {
         let mut dirty = self.dirty();
         match dirty.in_flight.get_mut(&key(&partition)) {
-            Some(is_dirty_again) => *is_dirty_again = true,
-            None => dirty.waiting.push_back(partition),
+            Some(is_dirty_again) => {
+                *is_dirty_again = true;
+                false
+            }
+            None => {
+                dirty.waiting.push_back(partition);
+                true
+            }
         }
     }
 

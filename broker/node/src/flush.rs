@@ -43,9 +43,10 @@ pub struct FlushRound {
 
 impl Node {
     /// Adds a partition with unflushed bytes to its directory's next round. *Bounds*: only after
-    /// [`HostedPartition::mark_awaits_flush`] said that it waits for none.
-    pub fn queue_flush(&self, partition: Arc<HostedPartition>) {
-        self.directories[partition.directory].queue(partition);
+    /// [`HostedPartition::mark_awaits_flush`] said that it waits for none. Answers whether somebody must
+    /// begin that round: a partition that is being synced is taken on by whoever syncs it.
+    pub fn queue_flush(&self, partition: Arc<HostedPartition>) -> bool {
+        self.directories[partition.directory].queue(partition)
     }
 
     /// Runs flush rounds of a directory, one after the other, until nothing waits.

@@ -59,8 +59,11 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "a partition in two rounds",
         file: "broker/node/src/directories.rs",
-        text: "Some(is_dirty_again) => *is_dirty_again = true,",
-        planted: "Some(_) => dirty.waiting.push_back(partition),",
+        text: "*is_dirty_again = true;
+                false",
+        planted: "let _ = is_dirty_again;
+                dirty.waiting.push_back(partition);
+                true",
     },
     Mutant {
         name: "believe the page cache",
