@@ -13,7 +13,7 @@ use millstream_model::TopicId;
 
 use crate::OpenError;
 
-fn path_in(directory: &Path) -> PathBuf {
+pub(crate) fn path_in(directory: &Path) -> PathBuf {
     directory.join("partition.metadata")
 }
 
