@@ -7,6 +7,7 @@ use millstream_bench::BenchCommand;
 use millstream_cli::ClientCommand;
 
 use crate::config::Sources;
+use crate::log_command::LogCommand;
 
 /// A broker that speaks the Kafka protocol, and the commands to use it
 #[derive(Debug, Parser)]
@@ -25,6 +26,9 @@ pub enum Command {
     /// A command against a cluster.
     #[command(flatten)]
     Client(ClientCommand),
+    /// Look at the data directory of a stopped broker, or recover it
+    #[command(subcommand)]
+    Log(LogCommand),
     /// Measure a broker
     #[command(subcommand)]
     Bench(BenchCommand),
@@ -138,6 +142,9 @@ mod tests {
             .get_subcommands()
             .map(clap::Command::get_name)
             .collect();
-        assert_eq!(names, ["serve", "topic", "produce", "consume", "bench"]);
+        assert_eq!(
+            names,
+            ["serve", "topic", "produce", "consume", "log", "bench"]
+        );
     }
 }

@@ -1,8 +1,10 @@
-//! How the process ends: 0 clean stop, 1 failure, 2 configuration, 3 data directory refused.
+//! How the process ends: 0 clean stop, 1 failure, 2 configuration, 3 data directory refused,
+//! 4 data directory damaged (`millstream log` only).
 
 use std::process::ExitCode;
 
 use crate::config::ConfigError;
+use crate::log_command::LogCommandError;
 use crate::logging::LogFilterError;
 use crate::server::ServeError;
 
@@ -21,6 +23,9 @@ pub enum Failure {
     /// The broker could not start or run.
     #[error(transparent)]
     Serve(#[from] ServeError),
+    /// A data directory cannot be looked at, or is damaged.
+    #[error(transparent)]
+    Log(#[from] LogCommandError),
 }
 
 impl Failure {
@@ -32,6 +37,7 @@ impl Failure {
             Failure::Configuration(_) | Failure::LogFilter(_) => 2,
             Failure::Serve(error) if error.is_directory_refused() => 3,
             Failure::Serve(_) => 1,
+            Failure::Log(error) => error.code(),
         }
     }
 }

@@ -7,6 +7,7 @@ pub mod config;
 mod descriptors;
 pub mod exit;
 pub mod http;
+pub mod log_command;
 pub mod logging;
 mod memory;
 pub mod net;

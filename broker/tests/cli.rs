@@ -115,7 +115,7 @@ impl Drop for Broker {
 fn help_names_the_commands() {
     let (code, out, _) = run(&["--help"]);
     assert_eq!(code, Some(0));
-    for command in ["serve", "topic", "produce", "consume", "bench"] {
+    for command in ["serve", "topic", "produce", "consume", "log", "bench"] {
         assert!(out.contains(&format!("  {command} ")), "{out}");
     }
     let (code, out, _) = run(&["serve", "--help"]);

@@ -25,7 +25,7 @@ use crate::envelope::{self, Fields};
 
 const MAGIC: [u8; 4] = *b"MSCP";
 const VERSION: u16 = 1;
-const NAME: &str = "millstream-checkpoint";
+pub(crate) const NAME: &str = "millstream-checkpoint";
 const ENTRY_BYTES: usize = 36;
 /// Room for more than a hundred million partitions' entries would not be believed.
 const FILE_BYTES_MAX: u64 = 1 << 32;

@@ -56,7 +56,7 @@ pub(crate) fn cut(
         why,
         kept_aside: Vec::new(),
     };
-    if has_whole_batch(file, position, length, offset)? {
+    if find_whole_batch(file, position, length, offset)?.is_some() {
         let aside = aside_name(path, offset);
         copy(place, file, position, length, &aside)?;
         cut.kept_aside.push(aside);
@@ -65,7 +65,7 @@ pub(crate) fn cut(
         cut.bytes += size;
         let path = names::offset_file(&place.directory, *base, names::LOG);
         let file = place.disk.open(&path, false)?;
-        if has_whole_batch(&*file, 0, *size, offset)? {
+        if find_whole_batch(&*file, 0, *size, offset)?.is_some() {
             let aside = aside_name(&path, offset);
             place.disk.rename(&path, &aside)?;
             cut.kept_aside.push(aside);
@@ -95,8 +95,14 @@ fn copy(place: &LogPlace, file: &dyn File, from: u64, to: u64, target: &Path) ->
     copy.sync_data()
 }
 
-/// Whether a batch of an offset from `offset` on stands whole anywhere in these bytes.
-fn has_whole_batch(file: &dyn File, from: u64, to: u64, offset: Offset) -> io::Result<bool> {
+/// Where the first batch of an offset from `offset` on stands whole in these bytes. After so many checksums
+/// the first place that looks like one is answered unchecked.
+pub(crate) fn find_whole_batch(
+    file: &dyn File,
+    from: u64,
+    to: u64,
+    offset: Offset,
+) -> io::Result<Option<u64>> {
     let mut window = vec![0; CHUNK + HEADER_SIZE];
     let mut searched = 0;
     let mut start = from;
@@ -119,12 +125,12 @@ fn has_whole_batch(file: &dyn File, from: u64, to: u64, offset: Offset) -> io::R
             file.read_exact_at(&mut batch, position)?;
             searched += batch.len() as u64;
             if check_crc(&batch).is_ok() || searched > SEARCH_BYTES_MAX {
-                return Ok(true);
+                return Ok(Some(position));
             }
         }
         start += CHUNK as u64;
     }
-    Ok(false)
+    Ok(None)
 }
 
 fn may_be_whole(header: &BatchHeader, left: u64, offset: Offset) -> bool {

@@ -5,6 +5,7 @@
 use std::io;
 use std::path::Path;
 
+use millstream_env::Disk;
 use millstream_model::{LeaderEpoch, Offset};
 use millstream_protocol::records::BatchHeader;
 
@@ -13,13 +14,13 @@ use crate::listing::{Listing, remove_if_there};
 use crate::producer_state::ProducerState;
 use crate::recovery::Opening;
 use crate::scan::Found;
-use crate::{LogPlace, OpenError, names, producer_file};
+use crate::{OpenError, names, producer_file};
 
 impl Opening<'_> {
     /// Reads the epochs' file as far as it is about batches below the recovery point.
     pub(crate) fn load_epochs(&mut self, point: Offset) {
         let path = self.place.directory.join(names::LEADER_EPOCHS);
-        let read = read_small(self.place, &path);
+        let read = read_small(&*self.place.disk, &path);
         let text = read
             .ok()
             .flatten()
@@ -105,7 +106,7 @@ impl Opening<'_> {
         let mut loaded = None;
         for offset in &listing.producers {
             let path = names::offset_file(&self.place.directory, *offset, names::PRODUCERS);
-            let read = read_small(self.place, &path).map_err(|error| self.io(error))?;
+            let read = read_small(&*self.place.disk, &path).map_err(|error| self.io(error))?;
             let parsed = read.and_then(|bytes| producer_file::parse(&bytes));
             match parsed {
                 Some((state, counted)) if counted == *offset && counted <= end => {
@@ -137,9 +138,9 @@ impl Opening<'_> {
 }
 
 /// Reads a whole small file. `None` when there is none, or it is far too large to be one.
-fn read_small(place: &LogPlace, path: &Path) -> io::Result<Option<Vec<u8>>> {
+pub(crate) fn read_small(disk: &dyn Disk, path: &Path) -> io::Result<Option<Vec<u8>>> {
     const BYTES_MAX: u64 = 64 << 20;
-    let file = match place.disk.open(path, false) {
+    let file = match disk.open(path, false) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),

@@ -27,6 +27,7 @@ mod envelope;
 mod error;
 mod flush;
 mod index;
+pub mod inspect;
 mod leader_epochs;
 mod listing;
 mod log;

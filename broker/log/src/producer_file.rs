@@ -30,6 +30,7 @@ use crate::producer_state::{BATCHES_MAX, Producer, ProducerBatch, ProducerState}
 const MAGIC: [u8; 4] = *b"MSPS";
 const VERSION: u16 = 1;
 const SNAPSHOT_VERSION: i16 = 1;
+const SNAPSHOT_ENTRY_BYTES: usize = 46;
 /// Neither a coordinator nor an open transaction.
 const NONE: i64 = -1;
 
@@ -100,6 +101,17 @@ pub(crate) fn to_snapshot(state: &ProducerState) -> Vec<u8> {
     }
     body[..4].copy_from_slice(&count.to_be_bytes());
     with_head(&body)
+}
+
+/// Whether Kafka's file is whole.
+pub(crate) fn is_whole_snapshot(bytes: &[u8]) -> bool {
+    let mut fields = Fields(bytes);
+    let head = (fields.i16(), fields.u32());
+    let body = fields.0;
+    let count = fields.u32();
+    head == (Some(SNAPSHOT_VERSION), Some(crc32c(body)))
+        && count.and_then(|count| (count as usize).checked_mul(SNAPSHOT_ENTRY_BYTES))
+            == Some(fields.0.len())
 }
 
 fn with_head(body: &[u8]) -> Vec<u8> {
@@ -207,7 +219,10 @@ mod tests {
         );
         assert_eq!(hex(&with_head(&body)), golden);
         let snapshot = to_snapshot(&state());
-        assert_eq!(snapshot.len(), 10 + 46);
+        assert_eq!(snapshot.len(), 10 + SNAPSHOT_ENTRY_BYTES);
+        assert!(is_whole_snapshot(&snapshot));
+        assert!(!is_whole_snapshot(&snapshot[..snapshot.len() - 1]));
+        assert!(!is_whole_snapshot(b""));
         assert_eq!(snapshot[6..10], [0, 0, 0, 1]);
         assert!(hex(&snapshot).ends_with("ffffffffffffffffffffffff"));
     }

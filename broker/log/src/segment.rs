@@ -374,7 +374,7 @@ impl Segment {
     /// Walks the segment, with all its checksums, and writes its indexes anew. That they cannot be written is only logged: the
     /// log can be read without them. *Errors*: the walk does not reach the segment's end. The old
     /// indexes stay then, for they still lead to what lies behind the damage.
-    fn rebuild_indexes(
+    pub(crate) fn rebuild_indexes(
         &self,
         place: &LogPlace,
         config: &LogConfig,

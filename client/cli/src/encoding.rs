@@ -33,7 +33,7 @@ pub(crate) fn topic_id(id: &[u8; 16]) -> String {
 }
 
 /// Puts bytes into a JSON object: as `name` where they are text or absent, as `name_base64` where they are not text.
-pub(crate) fn put_bytes(object: &mut Map<String, Value>, name: &str, bytes: Option<&[u8]>) {
+pub fn put_bytes(object: &mut Map<String, Value>, name: &str, bytes: Option<&[u8]>) {
     match bytes.map(std::str::from_utf8) {
         None => object.insert(name.to_owned(), Value::Null),
         Some(Ok(text)) => object.insert(name.to_owned(), Value::from(text)),

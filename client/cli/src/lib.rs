@@ -18,6 +18,7 @@ use clap::Subcommand;
 
 pub use cluster::{ClusterArgs, DEFAULT_BOOTSTRAP, find_topic};
 pub use consume::ConsumeArgs;
+pub use encoding::put_bytes;
 pub use produce::ProduceArgs;
 pub use size::{parse_duration, parse_size};
 pub use table::Table;

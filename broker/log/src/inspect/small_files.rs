@@ -1,0 +1,110 @@
+//! The files beside the segments: topic, leader epochs, producers.
+
+use std::path::{Path, PathBuf};
+
+use millstream_env::Disk;
+use millstream_model::Offset;
+
+use super::PartitionFolder;
+use super::files::Files;
+use crate::derived::read_small;
+use crate::leader_epochs::LeaderEpochs;
+use crate::partition_metadata::{self, topic_of};
+use crate::{names, producer_file};
+
+/// Whether it is damage, the file, what is wrong.
+type Fault = (bool, PathBuf, String);
+
+#[derive(Debug, Default)]
+pub(super) struct SmallFiles {
+    /// Where each leader's records begin, if the file says.
+    pub epochs: Option<LeaderEpochs>,
+}
+
+impl SmallFiles {
+    /// Reads them. What is wrong with a file that the flush of the recovery point has not synced for
+    /// certain is no damage: a start makes it again.
+    pub(super) fn read(
+        disk: &dyn Disk,
+        folder: &PartitionFolder,
+        files: &Files,
+        point: Offset,
+    ) -> (SmallFiles, Vec<Fault>) {
+        let mut faults = Vec::new();
+        let was_durable = point > folder.noted.log_start_offset.max(Offset::ZERO);
+        check_topic(disk, &folder.directory, was_durable, &mut faults);
+        let epochs = read_epochs(disk, &folder.directory, was_durable, &mut faults);
+        for offset in &files.producers {
+            let path = names::offset_file(&folder.directory, *offset, names::PRODUCERS);
+            check(disk, path, *offset < point, &mut faults, |bytes| {
+                producer_file::parse(bytes).is_some_and(|(_, counted)| counted == *offset)
+            });
+        }
+        for offset in &files.snapshots {
+            let path = names::offset_file(&folder.directory, *offset, names::SNAPSHOT);
+            let is_whole = producer_file::is_whole_snapshot;
+            check(disk, path, *offset < point, &mut faults, is_whole);
+        }
+        for path in &files.unfinished {
+            let what = "it was not finished, or waits for its removal".to_owned();
+            faults.push((false, path.clone(), what));
+        }
+        (SmallFiles { epochs }, faults)
+    }
+}
+
+fn check_topic(disk: &dyn Disk, directory: &Path, was_durable: bool, faults: &mut Vec<Fault>) {
+    let path = partition_metadata::path_in(directory);
+    match topic_of(disk, directory) {
+        Ok(Some(_)) => {}
+        Ok(None) => {
+            let what = "it does not say which topic this is".to_owned();
+            faults.push((was_durable, path, what));
+        }
+        Err(error) => faults.push((true, path, format!("it cannot be read: {error}"))),
+    }
+}
+
+fn read_epochs(
+    disk: &dyn Disk,
+    directory: &Path,
+    was_durable: bool,
+    faults: &mut Vec<Fault>,
+) -> Option<LeaderEpochs> {
+    let path = directory.join(names::LEADER_EPOCHS);
+    let bytes = match read_small(disk, &path) {
+        Ok(Some(bytes)) => bytes,
+        Ok(None) => {
+            let what = "it is missing: epochs are gathered from all batches".to_owned();
+            faults.push((was_durable, path, what));
+            return None;
+        }
+        Err(error) => {
+            faults.push((true, path, format!("it cannot be read: {error}")));
+            return None;
+        }
+    };
+    let parsed = std::str::from_utf8(&bytes)
+        .ok()
+        .and_then(LeaderEpochs::parse);
+    if parsed.is_none() {
+        let what = "it is not whole: epochs are gathered from all batches".to_owned();
+        faults.push((was_durable, path, what));
+    }
+    parsed
+}
+
+fn check(
+    disk: &dyn Disk,
+    path: PathBuf,
+    was_durable: bool,
+    faults: &mut Vec<Fault>,
+    is_whole: impl Fn(&[u8]) -> bool,
+) {
+    let what = match read_small(disk, &path) {
+        Ok(Some(bytes)) if is_whole(&bytes) => return,
+        Ok(_) => "it is not whole".to_owned(),
+        Err(error) => format!("it cannot be read: {error}"),
+    };
+    faults.push((was_durable, path, what));
+}
