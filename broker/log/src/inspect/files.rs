@@ -28,8 +28,9 @@ impl Files {
             if matches!(extension, Some(names::TEMPORARY | names::DELETED)) {
                 files.unfinished.push(path);
             } else if let Some(base) = names::offset_of(&path, names::LOG) {
-                if entry.length > 0 {
-                    files.logs.push((base, entry.length));
+                let length = disk.length(&path)?;
+                if length > 0 {
+                    files.logs.push((base, length));
                 }
             } else if let Some(offset) = names::offset_of(&path, names::PRODUCERS) {
                 files.producers.push(offset);
