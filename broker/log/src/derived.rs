@@ -46,10 +46,14 @@ impl Opening<'_> {
         }
         self.recovery.epochs_rebuilt = true;
         let mut epochs = LeaderEpochs::default();
-        self.each_header_from(self.segments[0].base, |header| {
+        // Compaction may have taken out the first batches: their epoch is unknown, and the log is to
+        // begin in one.
+        let mut begin = Some(first);
+        self.each_header_from(first, |header| {
+            let base = Offset(header.base_offset);
             epochs.assign(
                 LeaderEpoch(header.partition_leader_epoch),
-                Offset(header.base_offset),
+                begin.take().unwrap_or(base),
             );
         })?;
         self.epochs = epochs;
@@ -137,7 +141,7 @@ impl Opening<'_> {
 }
 
 /// Reads a whole small file. `None` when there is none, or it is far too large to be one.
-fn read_small(place: &LogPlace, path: &Path) -> io::Result<Option<Vec<u8>>> {
+pub(crate) fn read_small(place: &LogPlace, path: &Path) -> io::Result<Option<Vec<u8>>> {
     const BYTES_MAX: u64 = 64 << 20;
     let file = match place.disk.open(path, false) {
         Ok(file) => file,
