@@ -167,6 +167,17 @@ impl TailCache {
         true
     }
 
+    /// Forgets the batches that begin before an offset.
+    pub(crate) fn forget_before(&mut self, offset: Offset) {
+        while self
+            .batches
+            .front()
+            .is_some_and(|oldest| oldest.base < offset)
+        {
+            self.drop_oldest();
+        }
+    }
+
     fn drop_oldest(&mut self) -> bool {
         let Some(oldest) = self.batches.pop_front() else {
             return false;

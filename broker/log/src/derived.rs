@@ -47,10 +47,14 @@ impl Opening<'_> {
         }
         self.recovery.epochs_rebuilt = true;
         let mut epochs = LeaderEpochs::default();
-        self.each_header_from(self.segments[0].base, |header| {
+        // Compaction may have taken out the first batches: their epoch is unknown, and the log is to
+        // begin in one.
+        let mut begin = Some(first);
+        self.each_header_from(first, |header| {
+            let base = Offset(header.base_offset);
             epochs.assign(
                 LeaderEpoch(header.partition_leader_epoch),
-                Offset(header.base_offset),
+                begin.take().unwrap_or(base),
             );
         })?;
         self.epochs = epochs;

@@ -111,6 +111,36 @@ impl ReadError {
     }
 }
 
+/// Why a pass of compaction ends early. The log is as it was, or has some of its segments replaced.
+#[derive(Debug, thiserror::Error)]
+pub enum CompactionError {
+    /// A segment is damaged or cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// A segment is not there any more: retention was faster, or the topic is gone.
+    #[error("segment {base} was taken out of the log")]
+    TakenOut {
+        /// Its base offset.
+        base: Offset,
+    },
+    /// The compacted segment cannot be written.
+    #[error("writing {path} failed: {source}")]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// What names are on disk is unknown: the log directory is to be taken offline.
+    #[error("sync of {path} failed: {source}")]
+    Sync {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
 /// Why a log cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {

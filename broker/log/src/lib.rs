@@ -9,17 +9,24 @@
 //!     00000000000000000000.timeindex  time → offset, sparse        ─┘
 //!     00000000000000000042.snapshot producers as of offset 42, for Kafka's tools
 //!     00000000000000000042.producers the same with five batches each: what is loaded
+//!     compaction                    how far it is compacted, if it ever was
 //! ```
 //!
 //! A [`Log`] is appended to, flushed, read and recovered. It knows no leaders, no clients and no
 //! network; who may see which offset is its owner's business. The active segment is the last one; the
-//! others are sealed and never change.
+//! others are sealed: they never change, but compaction may put one in the place of several.
 
 #![forbid(unsafe_code)]
 
 mod append;
 mod cache;
 mod checkpoint;
+mod cleaned_batch;
+mod cleaned_segment;
+mod compaction;
+mod compaction_file;
+mod compaction_pass;
+mod compaction_source;
 mod config;
 mod cut;
 mod derived;
@@ -34,6 +41,7 @@ mod log;
 mod lookup;
 mod names;
 mod offset_index;
+mod offset_map;
 mod open;
 mod partition_metadata;
 mod producer_file;
@@ -41,20 +49,25 @@ mod producer_files;
 mod producer_state;
 mod read;
 mod recovery;
+mod replacement;
 mod retention;
 mod scan;
 mod segment;
+mod siphash;
 mod time_index;
 mod verified;
 
 pub use append::Appended;
 pub use cache::CacheBudget;
 pub use checkpoint::{Checkpoint, CheckpointEntry};
+pub use compaction::{CompactionRules, Dirtiness};
+pub use compaction_pass::{CompactionPass, PassStep};
 pub use config::LogConfig;
 pub use cut::Cut;
-pub use error::{AppendError, OpenError, ReadError};
+pub use error::{AppendError, CompactionError, OpenError, ReadError};
 pub use flush::FlushWork;
 pub use log::{Log, LogPlace};
+pub use offset_map::OffsetMap;
 pub use open::{Noted, Recovery};
 pub use partition_metadata::topic_of;
 pub use read::LogRead;

@@ -35,9 +35,10 @@ pub(crate) fn list(place: &LogPlace, noted: Noted) -> io::Result<Listing> {
     };
     for entry in entries {
         let path = entry.path;
+        let goes = [names::TEMPORARY, names::DELETED, names::CLEANED];
         if path
             .extension()
-            .is_some_and(|extension| extension == names::TEMPORARY || extension == names::DELETED)
+            .is_some_and(|extension| goes.iter().any(|going| extension == *going))
         {
             place.disk.remove_file(&path)?;
         } else if let Some(base) = names::offset_of(&path, names::LOG) {
@@ -85,6 +86,27 @@ pub(crate) fn remove_segment(place: &LogPlace, base: Offset) -> io::Result<()> {
         )?;
     }
     Ok(())
+}
+
+/// Renames a segment's files, with `.deleted` added. Answers their names now.
+pub(crate) fn rename_away(place: &LogPlace, base: Offset) -> io::Result<Vec<PathBuf>> {
+    let mut renamed = Vec::new();
+    let extensions = [
+        names::OFFSET_INDEX,
+        names::TIME_INDEX,
+        names::SNAPSHOT,
+        names::LOG,
+    ];
+    for extension in extensions {
+        let path = names::offset_file(&place.directory, base, extension);
+        let away = path.with_extension(format!("{extension}.{}", names::DELETED));
+        match place.disk.rename(&path, &away) {
+            Ok(()) => renamed.push(away),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(renamed)
 }
 
 pub(crate) fn remove_if_there(place: &LogPlace, path: &Path) -> io::Result<()> {

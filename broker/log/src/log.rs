@@ -54,6 +54,8 @@ pub struct Log {
     pub(crate) log_start_offset: Offset,
     pub(crate) log_end_offset: Offset,
     pub(crate) flushed_offset: Offset,
+    /// What lies before it is compacted. May lie before the log's start.
+    pub(crate) first_dirty: Offset,
     pub(crate) producers: ProducerState,
     pub(crate) epochs: LeaderEpochs,
     pub(crate) cache: TailCache,

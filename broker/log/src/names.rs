@@ -9,9 +9,12 @@ pub(crate) const OFFSET_INDEX: &str = "index";
 pub(crate) const TIME_INDEX: &str = "timeindex";
 pub(crate) const SNAPSHOT: &str = "snapshot";
 pub(crate) const PRODUCERS: &str = "producers";
+pub(crate) const COMPACTION: &str = "compaction";
 pub(crate) const LEADER_EPOCHS: &str = "leader-epoch-checkpoint";
 /// What has this extension was being written when the process ended.
 pub(crate) const TEMPORARY: &str = "tmp";
+/// What has this extension at its end is a compacted segment that has not replaced others yet.
+pub(crate) const CLEANED: &str = "cleaned";
 /// What has this extension was taken out of the log and waits for its removal.
 pub(crate) const DELETED: &str = "deleted";
 

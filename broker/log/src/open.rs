@@ -11,7 +11,7 @@ use crate::listing::{Listing, list, remove_segment};
 use crate::producer_files::ProducerFiles;
 use crate::recovery::Opening;
 use crate::segment::Segment;
-use crate::{Cut, Log, LogConfig, LogPlace, OpenError, names, partition_metadata};
+use crate::{Cut, Log, LogConfig, LogPlace, OpenError, names, partition_metadata, replacement};
 
 /// What the last run noted of a log. The default is that of a log which was created since: it begins
 /// at offset 0, and everything in it is checked.
@@ -57,10 +57,14 @@ impl Log {
             path: place.directory.clone(),
             source,
         };
+        let compacted = replacement::settle(&place, &config, now).map_err(io)?;
         let listing = list(&place, noted).map_err(io)?;
         let is_new = noted.recovery_point == Offset::ZERO;
         partition_metadata::check_or_write(&*place.disk, &place.directory, place.topic_id, is_new)?;
         let mut opening = Opening {
+            gaps_end: compacted
+                .as_ref()
+                .map_or(noted.recovery_point, |file| file.gaps_end),
             recovery: Recovery::default(),
             segments: Vec::new(),
             epochs: LeaderEpochs::default(),
@@ -87,7 +91,13 @@ impl Log {
         }
         let log_start_offset = noted.log_start_offset.max(first).min(log_end_offset);
         epochs.advance_start(log_start_offset);
+        let compacted = compacted.unwrap_or_default();
+        let is_within = (log_start_offset..=log_end_offset).contains(&compacted.first_dirty);
         let mut log = Log {
+            first_dirty: match is_within {
+                true => compacted.first_dirty,
+                false => log_start_offset,
+            },
             cache: TailCache::new(config.cache_bytes_max, place.cache_budget.clone()),
             log_start_offset,
             log_end_offset,
@@ -111,25 +121,25 @@ impl Opening<'_> {
     /// Finds the log's beginning, and walks it from the recovery point.
     fn begin(&mut self, listing: &Listing, noted: Noted) -> Result<(), OpenError> {
         let first = listing.logs.first().map(|(base, _)| *base);
+        let point = noted.recovery_point.max(self.gaps_end);
         let start = match first {
             Some(first) if noted == Noted::UNKNOWN => first,
             _ => noted.log_start_offset.max(Offset::ZERO),
         };
         match first {
             Some(first) if first <= start => {
-                match self.walk(listing, noted.recovery_point, start) {
+                match self.walk(listing, point, start) {
                     // All that was durable lies before the log's start, and retention has taken out some
                     // of it.
-                    Err(OpenError::Damaged(_)) if noted.recovery_point <= start => {
+                    Err(OpenError::Damaged(_)) if point <= start => {
                         self.begin_after_deleted(listing, start)
                     }
                     outcome => outcome,
                 }
             }
-            _ if noted.recovery_point > start => {
+            _ if point > start => {
                 let what = format!(
-                    "offsets {start} to {} were durable, but no segment holds the first",
-                    noted.recovery_point
+                    "offsets {start} to {point} were durable, but no segment holds the first"
                 );
                 Err(self.damaged(self.place.directory.clone(), 0, what))
             }

@@ -1,7 +1,7 @@
 //! Reading: from the cache at the log's end, else from one segment.
 //!
 //! What comes from disk is checked before it is served for the first time: checksum, base offsets
-//! without a gap, leader epochs as the log knows them. What was checked, or written by this process,
+//! without a gap (rising and within the segment, where compaction was), leader epochs as the log knows them. What was checked, or written by this process,
 //! is remembered.
 
 use std::ops::Range;
@@ -18,8 +18,8 @@ use crate::{Log, ReadError};
 pub struct LogRead {
     /// Their bytes, to be sent one after the other.
     pub parts: Vec<Bytes>,
-    /// From the base offset of the first batch, which may be before the offset asked for, to the
-    /// offset after the last. `None` when there is nothing to read.
+    /// From the base offset of the first batch, which may be before the offset asked for, or after it
+    /// where compaction took that out, to the offset after the last. `None` when there is nothing to read.
     pub range: Option<Range<Offset>>,
 }
 
@@ -140,13 +140,17 @@ impl Log {
             let range = position..position + batch.len() as u64;
             if !segment.is_verified(&range) {
                 check_crc(batch).map_err(|error| damaged(error.to_string()))?;
-                if header.base_offset != expected || header.last_offset_delta < 0 {
+                let is_next = match segment.may_have_gaps {
+                    false => header.base_offset == expected,
+                    true => header.base_offset >= expected && header.next_offset() <= segment.end.0,
+                };
+                if !is_next || header.last_offset_delta < 0 {
                     let found = header.base_offset;
                     return Err(damaged(format!(
                         "base offset is {found}, expected {expected}"
                     )));
                 }
-                let known = self.epochs.of(Offset(expected));
+                let known = self.epochs.of(Offset(header.base_offset));
                 let epoch = LeaderEpoch(header.partition_leader_epoch);
                 if known.is_some_and(|known| known != epoch) {
                     return Err(damaged(format!("leader epoch is {epoch}, not the log's")));

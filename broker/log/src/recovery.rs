@@ -14,6 +14,10 @@
 //! Everything that was kept is synced before anybody may see it. What is above the point is read from the
 //! disk, not from the page cache: after a failed sync the two differ (FAILURES.md S10).
 //!
+//! What compaction has rewritten was durable before, and is synced before it replaces anything. So the
+//! recovery point is not before the end of gaps that the partition's `compaction` file names, gaps are
+//! walked over only below it, and above it every base offset is the one that must come next.
+//!
 //! Indexes, producers and leader epochs are derived from batches. What is on disk of them is taken as
 //! far as it fits the batches, and the rest is made again.
 
@@ -42,6 +46,8 @@ pub(crate) struct Opening<'a> {
     pub segments: Vec<Segment>,
     pub epochs: LeaderEpochs,
     pub recovery: Recovery,
+    /// Where compaction may have been, exclusive: only before it may there be gaps between offsets.
+    pub gaps_end: Offset,
     /// Whether something was kept that may not be durable, or cut.
     pub must_sync: bool,
 }
@@ -94,7 +100,7 @@ impl Opening<'_> {
             };
             let lengths = self.index_lengths(listing, base);
             let sealed = Segment::sealed(base..end, size, lengths, self.now);
-            self.segments.push(sealed);
+            self.segments.push(sealed.with_gaps(base < self.gaps_end));
         }
         self.load_epochs(point);
         let (base, size) = logs[first];
@@ -176,7 +182,7 @@ impl Opening<'_> {
         if !self.walk_trusted(&mut segment, &*file, size, point)? {
             // The indexes contradict the batches: once more without them.
             let (offsets, times) = (Index::empty(), Index::empty());
-            segment = Segment::loaded(base, self.now, Arc::clone(&file), offsets, times);
+            segment = self.loaded(base, &file, offsets, times);
             indexed = 0;
             if !self.walk_trusted(&mut segment, &*file, size, point)? {
                 let what = format!(
@@ -237,7 +243,7 @@ impl Opening<'_> {
                 && u64::from(entry.position) < size
         });
         let last = offsets.last_known();
-        let mut segment = Segment::loaded(base, self.now, Arc::clone(file), offsets, times);
+        let mut segment = self.loaded(base, file, offsets, times);
         let mut start = Scan::headers(&**file, 0, size);
         if let Found::Batch(header) = start.next().map_err(|error| self.io(error))? {
             segment.first_timestamp = Some(header.max_timestamp);
@@ -256,11 +262,22 @@ impl Opening<'_> {
                 }
                 _ => {
                     let (offsets, times) = (Index::empty(), Index::empty());
-                    segment = Segment::loaded(base, self.now, Arc::clone(file), offsets, times);
+                    segment = self.loaded(base, file, offsets, times);
                 }
             }
         }
         Ok(segment)
+    }
+
+    fn loaded(
+        &self,
+        base: Offset,
+        file: &Arc<dyn File>,
+        offsets: Index<OffsetEntry>,
+        times: Index<TimeEntry>,
+    ) -> Segment {
+        Segment::loaded(base, self.now, Arc::clone(file), offsets, times)
+            .with_gaps(base < self.gaps_end)
     }
 
     /// An index that cannot be read is as good as an empty one.
@@ -286,7 +303,9 @@ impl Opening<'_> {
         size: u64,
         point: Offset,
     ) -> Result<bool, OpenError> {
-        let mut scan = Scan::headers(file, segment.size, size).expecting(segment.end);
+        let mut scan = Scan::headers(file, segment.size, size)
+            .expecting(segment.end)
+            .with_gaps(segment.may_have_gaps, point);
         while segment.end < point {
             match scan.next().map_err(|error| self.io(error))? {
                 Found::Batch(header) if segment.contradicts_time_index(&header) => {

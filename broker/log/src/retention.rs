@@ -18,8 +18,9 @@ use std::path::PathBuf;
 
 use millstream_model::{Offset, WallTime};
 
+use crate::listing::rename_away;
 use crate::segment::Segment;
-use crate::{Log, ReadError, names};
+use crate::{Log, ReadError};
 
 /// How long records are kept (`retention.ms`, `retention.bytes`). `None` is without limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -137,22 +138,7 @@ impl Log {
             if !self.keeps_producers_of(&self.segments[0]) {
                 break;
             }
-            let base = self.segments[0].base;
-            let extensions = [
-                names::OFFSET_INDEX,
-                names::TIME_INDEX,
-                names::SNAPSHOT,
-                names::LOG,
-            ];
-            for extension in extensions {
-                let path = names::offset_file(&self.place.directory, base, extension);
-                let away = path.with_extension(format!("{extension}.{}", names::DELETED));
-                match self.place.disk.rename(&path, &away) {
-                    Ok(()) => renamed.push(away),
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                    Err(error) => return Err(error),
-                }
-            }
+            renamed.extend(rename_away(&self.place, self.segments[0].base)?);
             self.segments.remove(0);
         }
         Ok(renamed)

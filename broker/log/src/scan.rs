@@ -33,6 +33,10 @@ pub(crate) struct Scan<'a> {
     checks_crc: bool,
     /// The base offset that the next batch must have, once known.
     expected: Option<i64>,
+    /// Whether it may have a later one: compaction took out what was between.
+    allows_gaps: bool,
+    /// What no batch may end after.
+    offset_end: i64,
     /// The leader epoch that the next batch must have at least.
     epoch_min: i32,
     window: Vec<u8>,
@@ -48,6 +52,8 @@ impl<'a> Scan<'a> {
             end,
             checks_crc: false,
             expected: None,
+            allows_gaps: false,
+            offset_end: i64::MAX,
             epoch_min: i32::MIN,
             window: Vec::new(),
             window_start: position,
@@ -74,6 +80,16 @@ impl<'a> Scan<'a> {
         self
     }
 
+    /// Batches may leave gaps between their offsets, if `allowed`, and end at or before `end`: in a
+    /// compacted segment that is all that is known of them.
+    pub(crate) fn with_gaps(mut self, allowed: bool, end: Offset) -> Scan<'a> {
+        if allowed {
+            self.allows_gaps = true;
+            self.offset_end = end.0;
+        }
+        self
+    }
+
     /// Where the next batch begins.
     pub(crate) fn position(&self) -> u64 {
         self.position
@@ -96,6 +112,12 @@ impl<'a> Scan<'a> {
         }
         let from = (self.position - self.window_start) as usize;
         Ok(&self.window[from..from + size])
+    }
+
+    /// The whole batch of this size that was found last. *Bounds*: the walk checks checksums.
+    pub(crate) fn last_batch(&self, size: usize) -> &[u8] {
+        let end = (self.position - self.window_start) as usize;
+        &self.window[end - size..end]
     }
 
     /// The batch at the position; moves behind it.
@@ -141,9 +163,15 @@ impl<'a> Scan<'a> {
         }
         if let Some(expected) = self.expected
             && header.base_offset != expected
+            && !(self.allows_gaps && header.base_offset > expected)
         {
             let base = header.base_offset;
             return Some(format!("its base offset is {base}, expected {expected}"));
+        }
+        if header.next_offset() > self.offset_end {
+            let last = header.last_offset();
+            let end = self.offset_end;
+            return Some(format!("its last offset is {last}, not before {end}"));
         }
         // Where headers are only walked, this is left to whoever reads the batch.
         if self.checks_crc && header.partition_leader_epoch < self.epoch_min {

@@ -12,7 +12,7 @@
 
 use std::io;
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use millstream_env::File;
@@ -40,6 +40,9 @@ pub(crate) struct Segment {
     pub walked: Range<u64>,
     /// When it was created or opened, which a roll counts from where records have no timestamps.
     pub created: WallTime,
+    /// Whether compaction may have taken batches out, so that there may be gaps between offsets. Even
+    /// then the last batch ends at the segment's end.
+    pub may_have_gaps: bool,
     inner: Mutex<Inner>,
 }
 
@@ -78,6 +81,7 @@ impl Segment {
             first_timestamp: None,
             walked: 0..0,
             created: now,
+            may_have_gaps: false,
             inner: Mutex::new(inner),
         }
     }
@@ -108,6 +112,12 @@ impl Segment {
         let mut segment = Segment::sealed(base..base, 0, (0, 0), now);
         segment.inner().largest = Some(None);
         segment
+    }
+
+    /// Marks a segment that compaction may have rewritten.
+    pub(crate) fn with_gaps(mut self, may_have_gaps: bool) -> Segment {
+        self.may_have_gaps = may_have_gaps;
+        self
     }
 
     /// A sealed segment as it is found on disk. Nothing is read yet.
@@ -208,7 +218,7 @@ impl Segment {
     pub(crate) fn note_batch(&mut self, header: &BatchHeader, config: &LogConfig) {
         let position = self.size;
         let relative_offset = (header.last_offset() - self.base.0) as i32;
-        let timestamp = header.max_timestamp;
+        let timestamp = time_of(header);
         let inner = self.inner.get_mut().unwrap_or_else(PoisonError::into_inner);
         let largest = inner.largest.get_or_insert(None);
         if timestamp >= 0 && largest.is_none_or(|largest| timestamp > largest.timestamp) {
@@ -244,8 +254,8 @@ impl Segment {
         };
         let at = base + i64::from(last.relative_offset);
         match header.last_offset() {
-            offset if offset < at => header.max_timestamp >= last.timestamp,
-            offset if offset == at => header.max_timestamp != last.timestamp,
+            offset if offset < at => time_of(header) >= last.timestamp,
+            offset if offset == at => time_of(header) != last.timestamp,
             _ => header.base_offset <= at,
         }
     }
@@ -259,9 +269,26 @@ impl Segment {
         self.lock().verified.contains(range)
     }
 
+    /// The largest timestamp of the first batch; `None` when it has none.
+    pub(crate) fn first_timestamp(&self, place: &LogPlace) -> Result<Option<i64>, ReadError> {
+        let io = |source| self.io(place, source);
+        let file = self.file(place).map_err(io)?;
+        match self.headers(&*file, 0).next().map_err(io)? {
+            Found::Batch(header) => Ok(Some(time_of(&header)).filter(|timestamp| *timestamp >= 0)),
+            Found::End => Ok(None),
+            Found::Invalid(what) => Err(self.damaged(place, 0, what)),
+        }
+    }
+
     /// Adds the last time index entry, as a sealed or closed segment has it.
     pub(crate) fn complete_time_index(&mut self) {
         self.inner().push_largest();
+    }
+
+    /// How many entries the two indexes have.
+    pub(crate) fn index_entries(&self) -> (usize, usize) {
+        let inner = self.lock();
+        (inner.offsets.len(), inner.times.len())
     }
 
     /// Whether index entries should be written before they are too many.
@@ -279,10 +306,20 @@ impl Segment {
     pub(crate) fn persist_indexes(&mut self, place: &LogPlace) -> io::Result<[Arc<dyn File>; 2]> {
         let offsets = self.path(place, names::OFFSET_INDEX);
         let times = self.path(place, names::TIME_INDEX);
+        self.persist_indexes_at(place, &offsets, &times)
+    }
+
+    /// As [`Segment::persist_indexes`], under other names.
+    pub(crate) fn persist_indexes_at(
+        &mut self,
+        place: &LogPlace,
+        offsets: &Path,
+        times: &Path,
+    ) -> io::Result<[Arc<dyn File>; 2]> {
         let inner = self.inner();
         Ok([
-            inner.offsets.persist(&*place.disk, &offsets)?,
-            inner.times.persist(&*place.disk, &times)?,
+            inner.offsets.persist(&*place.disk, offsets)?,
+            inner.times.persist(&*place.disk, times)?,
         ])
     }
 
@@ -347,7 +384,12 @@ impl Segment {
             }
             Err(_) => self.rebuild_after_look_up(place, config, file),
         }
-        Ok(Scan::headers(file, 0, self.size).expecting(self.base))
+        Ok(self.headers(file, 0).expecting(self.base))
+    }
+
+    /// A walk over headers from a position on.
+    fn headers<'a>(&self, file: &'a dyn File, position: u64) -> Scan<'a> {
+        Scan::headers(file, position, self.size).with_gaps(self.may_have_gaps, self.end)
     }
 
     /// Begins to walk behind the batch of an index entry, if it stands there.
@@ -357,7 +399,7 @@ impl Segment {
             return None;
         }
         let last_offset = self.base.0 + i64::from(entry.relative_offset);
-        let mut scan = Scan::headers(file, position, self.size);
+        let mut scan = self.headers(file, position);
         match scan.next() {
             Ok(Found::Batch(header)) if header.last_offset() == last_offset => Some(scan),
             _ => None,
@@ -366,9 +408,14 @@ impl Segment {
 
     /// A look-up goes on without its index: what is damaged is found by the walk that follows.
     fn rebuild_after_look_up(&self, place: &LogPlace, config: &LogConfig, file: &dyn File) {
+        self.warn_of_rebuild(place);
         if let Err(error) = self.rebuild_indexes(place, config, file) {
             tracing::error!(%error, "index is kept as it is");
         }
+    }
+
+    fn warn_of_rebuild(&self, place: &LogPlace) {
+        tracing::warn!(segment = %self.log_path(place).display(), "index is wrong and built again");
     }
 
     /// Walks the segment, with all its checksums, and writes its indexes anew. That they cannot be written is only logged: the
@@ -380,9 +427,8 @@ impl Segment {
         config: &LogConfig,
         file: &dyn File,
     ) -> Result<(), ReadError> {
-        tracing::warn!(segment = %self.log_path(place).display(), "index is wrong and built again");
         let mut fresh = Segment::sealed(self.base..self.base, 0, (0, 0), self.created);
-        let mut scan = Scan::checked(file, 0, self.size).expecting(self.base);
+        let mut scan = self.headers(file, 0).checking().expecting(self.base);
         loop {
             let position = scan.position();
             match scan.next().map_err(|source| self.io(place, source))? {
@@ -416,7 +462,8 @@ impl Segment {
         }
         let io = |source| self.io(place, source);
         let file = self.file(place).map_err(io)?;
-        let mut scan = Scan::checked(&*file, self.walked.start, self.walked.end);
+        let scan = Scan::checked(&*file, self.walked.start, self.walked.end);
+        let mut scan = scan.with_gaps(self.may_have_gaps, self.end);
         loop {
             let position = scan.position();
             match scan.next().map_err(io)? {
@@ -464,6 +511,7 @@ impl Segment {
         }
         let io = |source| self.io(place, source);
         let file = self.file(place).map_err(io)?;
+        self.warn_of_rebuild(place);
         self.rebuild_indexes(place, config, &*file)?;
         Ok(self.lock().largest.flatten())
     }
@@ -501,6 +549,15 @@ impl Segment {
         found.ok().flatten().is_some_and(|found| {
             found.header.last_offset() == offset.0 && found.header.max_timestamp == entry.timestamp
         })
+    }
+}
+
+/// The largest timestamp of a batch's records; −1 when there is none. Compaction leaves the timestamp
+/// in a batch whose records it took out.
+fn time_of(header: &BatchHeader) -> i64 {
+    match header.record_count {
+        0 => -1,
+        _ => header.max_timestamp,
     }
 }
 

@@ -179,6 +179,13 @@ impl BatchHeader {
         self.attributes & DELETE_HORIZON_BIT != 0
     }
 
+    /// Says from when on the tombstones may go. What the records' timestamps count from moves there; the
+    /// records and the checksum are not touched.
+    pub(super) fn set_delete_horizon(&mut self, horizon_ms: i64) {
+        self.attributes |= DELETE_HORIZON_BIT;
+        self.base_timestamp = horizon_ms;
+    }
+
     /// Whether an idempotent producer wrote it.
     #[must_use]
     pub fn has_producer_id(&self) -> bool {

@@ -1,9 +1,10 @@
 //! Record batches, version 2: the unit in which records are sent, stored, replicated and fetched.
 //!
 //! A batch is a header of [`HEADER_SIZE`] bytes and its records, which may be compressed. The
-//! broker never takes a batch apart: it reads the header ([`BatchHeader`]), checks everything once
+//! broker does not take a batch apart: it reads the header ([`BatchHeader`]), checks everything once
 //! when the batch arrives ([`validate`]), stamps offset and epoch into the header and stores the
 //! rest as sent. Clients build batches ([`BatchBuilder`]) and read their records ([`records_of`]).
+//! Compaction alone takes records out of a stored batch ([`retain_records`]).
 //!
 //! ```text
 //! offset size field                       offset size field
@@ -32,6 +33,7 @@ pub mod error;
 pub mod header;
 pub mod lz4;
 pub mod read;
+pub mod retain;
 mod scan;
 pub mod snappy;
 mod stream;
@@ -48,5 +50,6 @@ pub use crc::crc32c;
 pub use error::{BatchError, BatchRefusal, DecompressError, RecordProblem};
 pub use header::{BatchHeader, HEADER_SIZE, TimestampType, set_log_append_time, stamp};
 pub use read::{Headers, Record, RecordIter, RecordsOf, check_crc, records_of};
+pub use retain::{retain_records, without_records};
 pub use validate::{ValidatedBatch, ValidationRules, single_batch, validate};
 pub use walk::{Batches, batches};
