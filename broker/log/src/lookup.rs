@@ -1,7 +1,7 @@
 //! Finding records by their timestamps (ListOffsets).
 
 use millstream_model::{Offset, WallTime};
-use millstream_protocol::records::{BatchHeader, check_crc, records_of};
+use millstream_protocol::records::{BatchHeader, records_of};
 
 use crate::scan::Found;
 use crate::segment::{Located, Segment};
@@ -103,16 +103,10 @@ impl Log {
         timestamp: WallTime,
         start: Offset,
     ) -> Result<Option<(Offset, WallTime)>, ReadError> {
-        let mut bytes = vec![0; batch.header.size_in_bytes()];
-        let file = segment
-            .file(&self.place)
-            .map_err(|error| self.io(segment, error))?;
-        file.read_exact_at(&mut bytes, batch.position)
-            .map_err(|error| self.io(segment, error))?;
+        let bytes = self.whole_batch(segment, batch)?;
         let damaged = |error: millstream_protocol::records::BatchError| {
             self.damaged(segment, batch.position, error.to_string())
         };
-        check_crc(&bytes).map_err(damaged)?;
         let records = records_of(&batch.header, &bytes).map_err(damaged)?;
         for record in records.iter() {
             let record = record.map_err(damaged)?;

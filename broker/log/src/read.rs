@@ -84,7 +84,7 @@ impl Log {
         let first_size = first.header.size_in_bytes();
         if first.header.next_offset() > upper.0 {
             // The bound lies between batches, unless this header is damaged.
-            self.check_batch(segment, &first)?;
+            self.whole_batch(segment, &first)?;
             return Ok(LogRead::default());
         }
         if first_size > max_bytes && !at_least_one_batch {
@@ -106,15 +106,21 @@ impl Log {
         })
     }
 
-    /// Checks the checksum of one batch.
-    fn check_batch(&self, segment: &Segment, batch: &Located) -> Result<(), ReadError> {
+    /// Reads one batch. *Errors*: its checksum is wrong.
+    pub(crate) fn whole_batch(
+        &self,
+        segment: &Segment,
+        batch: &Located,
+    ) -> Result<Vec<u8>, ReadError> {
         let mut bytes = vec![0; batch.header.size_in_bytes()];
         let file = segment
             .file(&self.place)
             .map_err(|error| self.io(segment, error))?;
         file.read_exact_at(&mut bytes, batch.position)
             .map_err(|error| self.io(segment, error))?;
-        check_crc(&bytes).map_err(|error| self.damaged(segment, batch.position, error.to_string()))
+        let checked = check_crc(&bytes);
+        checked.map_err(|error| self.damaged(segment, batch.position, error.to_string()))?;
+        Ok(bytes)
     }
 
     /// Walks the whole batches of `bytes` that end at or before `upper`, and checks those that were
