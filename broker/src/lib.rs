@@ -13,3 +13,4 @@ pub mod net;
 pub mod server;
 pub mod shell;
 pub mod signals;
+mod throttle;
