@@ -14,3 +14,4 @@ pub mod net;
 pub mod server;
 pub mod shell;
 pub mod signals;
+mod throttle;

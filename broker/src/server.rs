@@ -166,6 +166,7 @@ fn open(config: Config) -> Result<Node, ServeError> {
         group_shards: config.offsets_topic.partitions as usize,
         producer_expiration: config.producer_expiration,
         retention_interval: config.retention_interval,
+        compaction: config.compaction,
     };
     let (clock, random) = (Arc::new(RealClock::default()), Arc::new(RealRandom));
     Node::open(Arc::new(RealDisk), clock, random, node).map_err(|error| match error {

@@ -5,6 +5,7 @@
 //!   flushers ─────────┼─► carry_out(effects) ─┼─ metadata, one thread: decide, append, fsync, apply
 //!   metadata, groups ─┘                       ├─ groups, one thread: load shards, run timers
 //!                                             ├─ retention, one thread: move and shorten logs
+//!                                             ├─ compaction, one thread: one log after the other
 //!                                             └─ inboxes of parked requests
 //! ```
 //!
@@ -21,6 +22,7 @@ use millstream_model::{Instant, RequestToken};
 use millstream_node::Node;
 
 use crate::net::Inboxes;
+use crate::throttle::Throttle;
 
 /// How often what changed is noted for the next recovery.
 const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(1);
@@ -45,6 +47,7 @@ pub struct Shell {
     groups: Work<GroupWork>,
     checkpoints: Work<()>,
     deletions: Work<Vec<Deletion>>,
+    compaction: Work<()>,
 }
 
 /// A request to delete records.
@@ -73,6 +76,7 @@ impl Shell {
             groups: Work::default(),
             checkpoints: Work::default(),
             deletions: Work::default(),
+            compaction: Work::default(),
         })
     }
 
@@ -88,6 +92,9 @@ impl Shell {
         threads.push(self.spawn("groups", |shell| shell.run_groups())?);
         threads.push(self.spawn("checkpoint", |shell| shell.run_checkpoints())?);
         threads.push(self.spawn("retention", |shell| shell.run_retention())?);
+        if self.node.compaction_config().is_enabled {
+            threads.push(self.spawn("compaction", |shell| shell.run_compaction())?);
+        }
         Ok(Threads(threads))
     }
 
@@ -111,6 +118,7 @@ impl Shell {
         self.groups.close();
         self.checkpoints.close();
         self.deletions.close();
+        self.compaction.close();
         for thread in threads.0 {
             if thread.join().is_err() {
                 tracing::error!("a broker thread ended by a panic");
@@ -214,6 +222,24 @@ impl Shell {
             if self.node.now() >= next {
                 self.carry_out(self.node.enforce_retention());
                 next = self.node.now().after(interval);
+            }
+        }
+    }
+
+    /// A pass ends early when the broker stops: its next start removes what was written of it.
+    fn run_compaction(&self) {
+        let config = self.node.compaction_config();
+        let mut throttle = Throttle::new(config.bytes_per_second_max, self.node.now());
+        while self.compaction.take(Some(config.backoff)).is_some() {
+            let mut has_compacted = true;
+            while has_compacted {
+                let mut effects = Vec::new();
+                let mut pause = |bytes| {
+                    let wait = throttle.spend(bytes, self.node.now());
+                    self.compaction.take(Some(wait)).is_some()
+                };
+                has_compacted = self.node.compact_once(&mut pause, &mut effects);
+                self.carry_out(effects);
             }
         }
     }

@@ -174,7 +174,14 @@ impl Node {
         }
     }
 
-    fn fail_partition(&self, partition: &HostedPartition, effects: &mut Vec<Effect>) {
+    /// A sync beside the rounds failed.
+    pub(crate) fn lose_directory(&self, directory: usize, effects: &mut Vec<Effect>) {
+        let directory = &self.directories[directory];
+        directory.mark_failed();
+        self.fail_directory(directory, effects);
+    }
+
+    pub(crate) fn fail_partition(&self, partition: &HostedPartition, effects: &mut Vec<Effect>) {
         let released = match partition.lock() {
             Ok(mut locked) => locked.handle_storage_failure(),
             Err(_) => return,

@@ -2,12 +2,13 @@
 //!
 //! A [`Node`] opens the log directories, replays the metadata log, hosts the partitions and gives the
 //! shell its steps: [`Node::flush`] a directory, [`Node::propose`] a change of metadata,
-//! [`Node::load_groups`], [`Node::group_timeout`], [`Node::checkpoint`], [`Node::enforce_retention`]. Requests go to
-//! [`Node::broker`]. Every step returns the effects to carry out. The shell calls the steps from
+//! [`Node::load_groups`], [`Node::group_timeout`], [`Node::checkpoint`], [`Node::enforce_retention`],
+//! [`Node::compact_once`]. Requests go to [`Node::broker`]. Every step returns the effects to carry out. The shell calls the steps from
 //! threads; the simulation calls the same ones in an order a seed decides.
 
 #![forbid(unsafe_code)]
 
+mod compaction;
 mod directories;
 mod flush;
 mod groups;
@@ -17,6 +18,7 @@ mod open;
 mod retention;
 mod sweep;
 
+pub use compaction::{CompactionConfig, Pause};
 pub use directories::LogDirectory;
 pub use flush::FlushRound;
 pub use node::{Node, NodeConfig};

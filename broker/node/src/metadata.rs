@@ -182,7 +182,7 @@ impl Node {
             };
             let log_config = LogConfig {
                 segment_bytes: config.segment_bytes,
-                segment_ms: config.segment_ms,
+                segment_ms: segment_ms(&config),
                 segment_jitter_ms: config.segment_jitter_ms,
                 segment_jitter_seed: self.random.next_u64(),
                 index_interval_bytes: config.index_interval_bytes,
@@ -264,6 +264,15 @@ impl Node {
                 tracing::warn!(path = %path.display(), %error, "removal is not durable yet");
             }
         }
+    }
+}
+
+/// The longest span of a segment. Only sealed ones are compacted, so that no record waits longer for it
+/// than the topic says.
+fn segment_ms(config: &TopicConfig) -> i64 {
+    match config.is_compacted {
+        true => config.segment_ms.min(config.max_compaction_lag_ms),
+        false => config.segment_ms,
     }
 }
 

@@ -12,6 +12,7 @@ use millstream_metadata::ControllerSettings;
 use millstream_model::{Instant, NodeId, WallTime};
 
 use crate::LogDirectory;
+use crate::compaction::{CompactionConfig, Failures};
 use crate::metadata::MetadataOwner;
 use crate::retention::Removals;
 
@@ -44,6 +45,8 @@ pub struct NodeConfig {
     pub producer_expiration: Duration,
     /// How often retention runs (`log.retention.check.interval.ms`).
     pub retention_interval: Duration,
+    /// How compaction runs.
+    pub compaction: CompactionConfig,
 }
 
 /// An opened broker.
@@ -58,6 +61,7 @@ pub struct Node {
     pub(crate) metadata: Mutex<MetadataOwner>,
     pub(crate) cache_budget: CacheBudget,
     pub(crate) removals: Mutex<Removals>,
+    pub(crate) failures: Mutex<Failures>,
     /// What both clocks said when the node was opened.
     pub(crate) started: (Instant, WallTime),
     /// Held as long as the node lives.

@@ -148,6 +148,7 @@ impl Node {
             clock,
             started,
             removals: Mutex::default(),
+            failures: Mutex::default(),
             random,
             directories,
             metadata: Mutex::new(MetadataOwner { quorum, controller }),

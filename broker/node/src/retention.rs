@@ -34,7 +34,7 @@ impl Node {
     /// One run of retention over all logs, and the removal of files whose delay is over.
     pub fn enforce_retention(&self) -> Vec<Effect> {
         let mut effects = Vec::new();
-        let now = self.retention_time();
+        let now = self.believed_wall_time();
         let view = self.broker.view();
         let mut surplus = Vec::new();
         for topic in view.topics() {
@@ -108,7 +108,7 @@ impl Node {
         }
     }
 
-    fn remove_later(&self, topic: &HostedTopic, files: Vec<PathBuf>) {
+    pub(crate) fn remove_later(&self, topic: &HostedTopic, files: Vec<PathBuf>) {
         let delay = u64::try_from(topic.config.file_delete_delay_ms).unwrap_or(0);
         let due = self.now().after(Duration::from_millis(delay));
         let mut removals = self.removals.lock().unwrap_or_else(PoisonError::into_inner);
@@ -158,7 +158,7 @@ impl Node {
     }
 
     /// The wall clock, as far as it may be believed.
-    fn retention_time(&self) -> WallTime {
+    pub(crate) fn believed_wall_time(&self) -> WallTime {
         let wall = self.wall_time();
         let (start, wall_start) = self.started;
         let elapsed = self.now().since(start) + CLOCK_STEP_MAX;
@@ -171,7 +171,7 @@ impl Node {
             tracing::warn!(
                 wall_ms = wall.0,
                 used_ms = latest.0,
-                "the wall clock has been set forward: retention goes by the time since the start"
+                "the wall clock has been set forward: retention and compaction go by the time since the start"
             );
         }
         wall.min(latest)

@@ -11,7 +11,7 @@ use millstream_env::sim::{SimClock, SimDisk, SimRandom};
 use millstream_log::LogConfig;
 use millstream_metadata::{ControllerSettings, NewTopic};
 use millstream_model::{NodeId, RequestToken, WallTime};
-use millstream_node::{Node, NodeConfig};
+use millstream_node::{CompactionConfig, Node, NodeConfig};
 
 /// A node with these settings in its file.
 fn node(settings: &[(&str, &str)]) -> Node {
@@ -33,6 +33,7 @@ fn node(settings: &[(&str, &str)]) -> Node {
         group_shards: 1,
         producer_expiration: Duration::from_secs(7),
         retention_interval: Duration::from_secs(300),
+        compaction: CompactionConfig::default(),
     };
     let clock = Arc::new(SimClock::new(WallTime(1_700_000_000_000)));
     let random = Arc::new(SimRandom::new(1));

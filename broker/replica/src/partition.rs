@@ -12,9 +12,13 @@
 //! "answer only after that is flushed" is data in a queue, and no call order can answer too early.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 use bytes::Bytes;
-use millstream_log::{AppendError, Appended, FlushWork, Log, LogRead, ReadError, Retention};
+use millstream_log::{
+    AppendError, Appended, CompactionError, CompactionPass, CompactionRules, Dirtiness, FlushWork,
+    Log, LogRead, OffsetMap, ReadError, Retention,
+};
 use millstream_model::{LeaderEpoch, Offset, RequestToken, WallTime};
 use millstream_protocol::records::ValidatedBatch;
 
@@ -229,6 +233,52 @@ impl Partition {
         self.log.advance_start(offset);
         self.check_invariants();
         Ok(self.log.log_start_offset())
+    }
+
+    /// How dirty the log is by its topic's rules. `None`: not at all, or offline.
+    pub fn dirtiness(
+        &self,
+        rules: &CompactionRules,
+        now: WallTime,
+    ) -> Result<Option<Dirtiness>, ReadError> {
+        match self.is_offline {
+            true => Ok(None),
+            false => self.log.dirtiness(rules, self.last_stable_offset(), now),
+        }
+    }
+
+    /// Begins to compact what consumers may see and is durable. `None` when there is nothing to compact.
+    pub fn begin_compaction(
+        &self,
+        rules: &CompactionRules,
+        now: WallTime,
+        map: OffsetMap,
+    ) -> Result<Option<CompactionPass>, ReadError> {
+        if self.is_offline {
+            return Err(ReadError::Offline);
+        }
+        let upper = self.last_stable_offset();
+        self.log.begin_compaction(rules, upper, now, map)
+    }
+
+    /// Puts the segment that a pass has written in place. *Errors*: those of [`Log::install_cleaned`]; or
+    /// the partition is offline, perhaps deleted: under its directory's name there may be another one.
+    pub fn install_cleaned(&mut self, pass: &mut CompactionPass) -> Result<(), CompactionError> {
+        match self.is_offline {
+            true => Err(ReadError::Offline.into()),
+            false => self.log.install_cleaned(pass),
+        }
+    }
+
+    /// Renames the files of segments that were replaced, for the owner to remove. *Errors*: as above.
+    pub fn put_away_replaced(
+        &mut self,
+        pass: &mut CompactionPass,
+    ) -> Result<Vec<PathBuf>, CompactionError> {
+        match self.is_offline {
+            true => Err(ReadError::Offline.into()),
+            false => self.log.put_away_replaced(pass),
+        }
     }
 
     /// The end of what consumers may see, exclusive.

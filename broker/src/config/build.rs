@@ -7,6 +7,7 @@ use millstream_api::HostPort;
 use millstream_coordinator::GroupConfig;
 use millstream_metadata::split_list;
 use millstream_model::NodeId;
+use millstream_node::CompactionConfig;
 
 use super::error::ConfigError;
 use super::layered::Layered;
@@ -46,6 +47,7 @@ pub(super) fn build(settings: &Layered) -> Result<(Config, Vec<String>), ConfigE
         fetch_wait_max: millis(settings, "millstream.fetch.wait.max.ms"),
         producer_expiration: millis(settings, "producer.id.expiration.ms"),
         retention_interval: millis(settings, "log.retention.check.interval.ms"),
+        compaction: compaction(settings)?,
     };
     let warnings = warnings(settings, &config, &left_out);
     Ok((config, warnings))
@@ -139,6 +141,21 @@ fn log_directories(settings: &Layered) -> Result<Vec<PathBuf>, ConfigError> {
         true => Err(settings.error(name, "must name a directory".to_owned())),
         false => Ok(directories),
     }
+}
+
+fn compaction(settings: &Layered) -> Result<CompactionConfig, ConfigError> {
+    const BUDGET: &str = "log.cleaner.io.max.bytes.per.second";
+    let bytes_per_second_max = settings.fraction(BUDGET);
+    if bytes_per_second_max <= 0.0 {
+        let reason = "must be above 0; log.cleaner.enable=false ends compaction".to_owned();
+        return Err(settings.error(BUDGET, reason));
+    }
+    Ok(CompactionConfig {
+        is_enabled: settings.is_on("log.cleaner.enable"),
+        map_bytes: settings.size("log.cleaner.dedupe.buffer.size"),
+        backoff: millis(settings, "log.cleaner.backoff.ms"),
+        bytes_per_second_max,
+    })
 }
 
 fn groups(settings: &Layered) -> GroupConfig {

@@ -154,6 +154,13 @@ impl Layered {
         usize::try_from(self.number(name)).expect("the range of sizes begins at 0")
     }
 
+    /// The value of a number that need not be whole.
+    pub fn fraction(&self, name: &str) -> f64 {
+        self.text(name)
+            .parse()
+            .expect("values were checked and numbers have defaults")
+    }
+
     /// The value of a switch.
     pub fn is_on(&self, name: &str) -> bool {
         self.text(name) == "true"

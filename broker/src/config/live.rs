@@ -3,8 +3,8 @@
 //! Kafka's name, type and range wherever Kafka has the setting. Defaults are Kafka's too, except where
 //! the text says why not. An empty default means: not set.
 
-use ConfigRange::{Any, AtLeast, Between, OneOf, SubsetOf};
-use ConfigType::{Boolean, Int, List, Long, String as Text};
+use ConfigRange::{Any, AtLeast, Between, OneOf, Ratio, SubsetOf};
+use ConfigType::{Boolean, Double, Int, List, Long, String as Text};
 use millstream_metadata::{ConfigRange, ConfigType, TOPIC_PARTITIONS_MAX};
 
 use super::setting::Setting;
@@ -60,13 +60,21 @@ pub(super) static LIVE: &[Setting] = &[
     of("log.roll.hours", Int, "168", AtLeast(1), "Longest span of record time in a segment, in hours."),
     of("log.roll.jitter.ms", Long, "", AtLeast(0), "At most this is taken off the span of a segment, at random; wins over log.roll.jitter.hours."),
     of("log.roll.jitter.hours", Int, "0", AtLeast(0), "At most this is taken off the span of a segment, at random, in hours."),
-    of("log.cleanup.policy", List, "delete", SubsetOf(&["delete", "compact"]), "What happens to old records of a topic: delete, by log.retention.*. Nothing is compacted yet; a topic with compact alone keeps everything."),
+    of("log.cleanup.policy", List, "delete", SubsetOf(&["delete", "compact"]), "What happens to old records of a topic: delete, by log.retention.*; compact, of each key the last record stays (log.cleaner.*); or both."),
     of("log.retention.ms", Long, "", AtLeast(-1), "How long records are kept; -1: for ever. Wins over minutes and hours."),
     of("log.retention.minutes", Int, "", Any, "How long records are kept, in minutes; wins over hours."),
     of("log.retention.hours", Int, "168", Any, "How long records are kept, in hours."),
     of("log.retention.bytes", Long, "-1", Any, "The oldest segments of a partition go while the others hold at least so many bytes; -1: without limit."),
     of("log.retention.check.interval.ms", Long, "300000", AtLeast(1), "How often retention runs."),
     of("log.segment.delete.delay.ms", Long, "60000", AtLeast(0), "How long the files of a segment stay, renamed, after retention took it out."),
+    of("log.cleaner.enable", Boolean, "true", Any, "Whether topics with compact in their cleanup.policy are compacted; __consumer_offsets is one."),
+    of("log.cleaner.backoff.ms", Long, "15000", AtLeast(0), "How long to wait when no log is worth a pass."),
+    of("log.cleaner.min.cleanable.ratio", Double, "0.5", Ratio, "A log is compacted when more than this part of its sealed segments was not compacted before."),
+    of("log.cleaner.min.compaction.lag.ms", Long, "0", AtLeast(0), "Records younger than this are not compacted."),
+    of("log.cleaner.max.compaction.lag.ms", Long, "9223372036854775807", AtLeast(1), "A log with older records is compacted whatever the ratio; a segment spans no longer time."),
+    of("log.cleaner.delete.retention.ms", Long, "86400000", AtLeast(0), "How long a tombstone, a record without value, stays after the first pass over it."),
+    of("log.cleaner.dedupe.buffer.size", Long, "16777216", AtLeast(1_048_576), "Memory for the last offsets of keys, 24 bytes each and nine tenths full at most; a log with more new keys takes several passes. Kafka takes 134217728; here it is small, as there is one thread and it is taken only during a pass."),
+    of("log.cleaner.io.max.bytes.per.second", Double, "1.7976931348623157e308", Any, "Bytes that compaction reads and writes in a second, together, at most."),
     of("log.index.interval.bytes", Int, "4096", AtLeast(0), "Bytes of a segment between two index entries."),
     of("log.index.size.max.bytes", Int, "10485760", AtLeast(4), "Largest size of an index file."),
 

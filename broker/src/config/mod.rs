@@ -28,6 +28,7 @@ use millstream_api::HostPort;
 use millstream_coordinator::GroupConfig;
 use millstream_metadata::{BrokerLayers, Configs, TopicConfig};
 use millstream_model::NodeId;
+use millstream_node::CompactionConfig;
 
 pub use error::ConfigError;
 pub use listeners::KafkaListener;
@@ -88,6 +89,8 @@ pub struct Config {
     pub producer_expiration: Duration,
     /// How often retention runs (`log.retention.check.interval.ms`).
     pub retention_interval: Duration,
+    /// How compaction runs (`log.cleaner.*`).
+    pub compaction: CompactionConfig,
 }
 
 /// How the topic of committed offsets is created.

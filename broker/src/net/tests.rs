@@ -11,7 +11,7 @@ use millstream_coordinator::GroupConfig;
 use millstream_env::sim::{SimClock, SimDisk, SimRandom};
 use millstream_metadata::ControllerSettings;
 use millstream_model::{NodeId, WallTime};
-use millstream_node::{Node, NodeConfig};
+use millstream_node::{CompactionConfig, Node, NodeConfig};
 use millstream_protocol::frame::encode_request;
 use millstream_protocol::messages::MetadataRequest;
 use millstream_protocol::messages::metadata_request::MetadataRequestTopic;
@@ -92,6 +92,7 @@ fn node_config() -> NodeConfig {
         group_shards: 1,
         producer_expiration: Duration::from_secs(86_400),
         retention_interval: Duration::from_secs(300),
+        compaction: CompactionConfig::default(),
     }
 }
 

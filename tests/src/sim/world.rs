@@ -11,7 +11,7 @@ use millstream_env::Clock;
 use millstream_env::sim::{SimClock, SimDisk, SimFaults, SimRandom};
 use millstream_metadata::ControllerSettings;
 use millstream_model::{Instant, NodeId, WallTime};
-use millstream_node::{FlushRound, Node, NodeConfig};
+use millstream_node::{CompactionConfig, FlushRound, Node, NodeConfig};
 
 use super::connections::Connection;
 use super::{Violation, violation};
@@ -85,6 +85,7 @@ pub(crate) fn config() -> NodeConfig {
         group_shards: GROUP_SHARDS as usize,
         producer_expiration: Duration::from_secs(86_400),
         retention_interval: Duration::from_secs(300),
+        compaction: CompactionConfig::default(),
     }
 }
 

@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::compaction::COMPACTED;
 use super::console::java;
 use crate::process::{Process, collect, last_lines};
 use crate::tally::Report;
@@ -12,9 +13,8 @@ use crate::tally::Report;
 const DUMP: &str = "org.apache.kafka.tools.DumpLogSegments";
 const DUMP_MAX: Duration = Duration::from_secs(300);
 /// What the reader says when something is wrong.
-const COMPLAINTS: [&str; 8] = [
+const COMPLAINTS: [&str; 7] = [
     "Mismatches in",
-    "Non-consecutive offsets",
     "timestamp mismatch",
     "out of order timestamp",
     "invalid bytes",
@@ -22,6 +22,8 @@ const COMPLAINTS: [&str; 8] = [
     "Exception",
     "ERROR",
 ];
+/// What it says of gaps between offsets, which are right only where compaction was.
+const GAPS: &str = "Non-consecutive offsets";
 
 /// Reads every partition folder below `data`; finding nothing to read is a failure.
 ///
@@ -36,14 +38,28 @@ pub fn check(jars: &Path, data: &Path, has_groups: bool, report: &mut Report) {
             return;
         }
     };
+    let (compacted, others): (Vec<PathBuf>, Vec<PathBuf>) = others
+        .into_iter()
+        .partition(|file| file.to_string_lossy().contains(&format!("{COMPACTED}-")));
     report.check(
         "DumpLogSegments: logs, indexes and snapshots",
-        dump(jars, &others, &["--deep-iteration"]),
+        dump(jars, &others, &["--deep-iteration"], false),
     );
+    if !compacted.is_empty() {
+        report.check(
+            "DumpLogSegments: what compaction left",
+            dump(jars, &compacted, &["--deep-iteration"], true),
+        );
+    }
     if has_groups {
         report.check(
             "DumpLogSegments: __consumer_offsets, decoded",
-            dump(jars, &offsets, &["--deep-iteration", "--offsets-decoder"]),
+            dump(
+                jars,
+                &offsets,
+                &["--deep-iteration", "--offsets-decoder"],
+                false,
+            ),
         );
     }
 }
@@ -81,7 +97,12 @@ fn files(data: &Path) -> Result<Vec<PathBuf>, String> {
     Ok(found)
 }
 
-fn dump(jars: &Path, files: &[PathBuf], options: &[&str]) -> Result<(), String> {
+fn dump(
+    jars: &Path,
+    files: &[PathBuf],
+    options: &[&str],
+    may_have_gaps: bool,
+) -> Result<(), String> {
     if !files
         .iter()
         .any(|file| file.extension().is_some_and(|end| end == "log"))
@@ -108,7 +129,8 @@ fn dump(jars: &Path, files: &[PathBuf], options: &[&str]) -> Result<(), String> 
             records += 1;
             continue; // A record's own text may hold anything.
         }
-        if complaint.is_none() && COMPLAINTS.iter().any(|words| line.contains(words)) {
+        let is_gap = !may_have_gaps && line.contains(GAPS);
+        if complaint.is_none() && (is_gap || COMPLAINTS.iter().any(|words| line.contains(words))) {
             complaint = Some(format!("{line} (while reading {about})"));
         }
     }

@@ -7,6 +7,7 @@
 
 mod broker;
 mod client;
+mod compaction;
 mod console;
 mod driver;
 mod dump;
@@ -178,7 +179,8 @@ fn with_broker(
 ) {
     let partitions = PARTITIONS.to_string();
     let retention = ("log.retention.check.interval.ms", "1000");
-    let first = [("num.partitions", partitions.as_str()), retention];
+    let backoff = ("log.cleaner.backoff.ms", "500");
+    let first = [("num.partitions", partitions.as_str()), retention, backoff];
     let second = [
         ("num.partitions", partitions.as_str()),
         retention,
@@ -236,6 +238,10 @@ fn with_broker(
             "console: retention removes the oldest segments",
             retention::check_retention(tools, &bootstrap),
         );
+        report.check(
+            "console: of a compacted topic the last value of each key is left",
+            compaction::check_compaction(tools, &bootstrap),
+        );
     }
     report.check("the broker stops cleanly", broker.stop());
     if !start(broker, &second, "the broker starts again", report) {
@@ -245,6 +251,10 @@ fn with_broker(
         report.check(
             "console: deleted records stay deleted after a restart",
             retention::check_deleted_records(tools, &bootstrap),
+        );
+        report.check(
+            "console: what compaction left is there after a restart",
+            compaction::check_compacted(tools, &bootstrap),
         );
     }
     for client in clients {

@@ -2,6 +2,7 @@
 //! that retention removes.
 
 use std::path::Path;
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -82,7 +83,7 @@ pub fn check_retention(console: &Console, bootstrap: &str) -> Result<(), String>
     }
 }
 
-fn create(
+pub fn create(
     console: &Console,
     bootstrap: &str,
     topic: &str,
@@ -104,7 +105,11 @@ fn produce(
 ) -> Result<(), String> {
     let line = "x".repeat(size) + "\n";
     let lines = line.repeat(records).into_bytes();
-    let mut producer = console.producer(bootstrap, topic);
+    send(console.producer(bootstrap, topic), topic, lines)
+}
+
+/// Has a console producer send these lines.
+pub fn send(mut producer: Command, topic: &str, lines: Vec<u8>) -> Result<(), String> {
     let (ok, out, err) = process::output_with_input(&mut producer, COMMAND_MAX, lines)?;
     match ok && !err.contains("ERROR") {
         true => Ok(()),
