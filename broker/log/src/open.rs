@@ -79,7 +79,7 @@ impl Log {
         };
         opening.begin(&listing, noted)?;
         let log_end_offset = opening.segments.last().expect("one was made or found").end;
-        let producers = opening.load_producers(&listing, log_end_offset)?;
+        let producers = opening.load_producers(&listing, noted.recovery_point, log_end_offset)?;
         let unsynced = opening.finish(noted).map_err(io)?;
         let Opening {
             recovery,

@@ -89,6 +89,24 @@ fn a_start_on_a_full_disk_reads_and_appends_once_there_is_room() {
 }
 
 #[test]
+fn a_snapshot_that_a_power_cut_tore_is_removed() {
+    let mut bench = ten_batches();
+    close(bench.open());
+    let snapshot = "00000000000000000010.snapshot";
+    let is_there = |bench: &Bench| bench.files().iter().any(|(name, _)| name == snapshot);
+    bench.disk.end_process();
+    bench.open();
+    assert!(is_there(&bench), "a whole one stays");
+    bench.disk.end_process();
+    // Zeros are what a file has whose length reached the disk before its bytes.
+    overwrite(&bench, snapshot, 0, &[0; 8]);
+    bench.noted.recovery_point = Offset(10);
+    bench.open();
+    bench.disk.crash(&SimRandom::new(1));
+    assert!(!is_there(&bench));
+}
+
+#[test]
 fn a_killed_process_loses_nothing() {
     let bench = ten_batches();
     let (log, recovery) = bench.open_with_recovery();
