@@ -100,10 +100,12 @@ impl Opening<'_> {
     }
 
     /// Loads the newest checkpoint of the producers that is about this log, and adds the batches
-    /// after it. Those about a longer log than there is are removed.
+    /// after it. Those about a longer log than there is are removed, and snapshots for Kafka's tools that
+    /// were written at `point` or later and are torn: the flush that moved it there may not have had them.
     pub(crate) fn load_producers(
         &mut self,
         listing: &Listing,
+        point: Offset,
         end: Offset,
     ) -> Result<(ProducerState, Vec<Offset>), OpenError> {
         let mut kept = Vec::new();
@@ -126,9 +128,15 @@ impl Opening<'_> {
                 }
             }
         }
-        for offset in listing.snapshots.iter().filter(|offset| **offset > end) {
+        for offset in listing.snapshots.iter().filter(|offset| **offset >= point) {
             let path = names::offset_file(&self.place.directory, *offset, names::SNAPSHOT);
-            remove_if_there(self.place, &path).map_err(|error| self.io(error))?;
+            let read = read_small(&*self.place.disk, &path).map_err(|error| self.io(error))?;
+            let is_whole = read.is_some_and(|bytes| producer_file::is_whole_snapshot(&bytes));
+            if *offset > end || !is_whole {
+                // If its name came back, nobody would look at it again.
+                self.must_sync = true;
+                remove_if_there(self.place, &path).map_err(|error| self.io(error))?;
+            }
         }
         let first = self.segments.first().expect("one was made or found").base;
         self.recovery.producers_rebuilt = loaded.is_none() && first < end;

@@ -44,6 +44,14 @@ pub struct Recovery {
     pub producers_rebuilt: bool,
 }
 
+/// What opening leaves to the first flush.
+struct Unsynced {
+    /// The names of the directory and its files are to be synced, with the first bytes.
+    names: bool,
+    /// The epochs' file is to be written.
+    epochs: bool,
+}
+
 impl Log {
     /// Opens a partition's log, creating it where it does not exist, and recovers it past the
     /// recovery point.
@@ -75,8 +83,8 @@ impl Log {
         };
         opening.begin(&listing, noted)?;
         let log_end_offset = opening.segments.last().expect("one was made or found").end;
-        let producers = opening.load_producers(&listing, log_end_offset)?;
-        let is_unsynced = opening.finish(noted).map_err(io)?;
+        let producers = opening.load_producers(&listing, noted.recovery_point, log_end_offset)?;
+        let unsynced = opening.finish(noted).map_err(io)?;
         let Opening {
             recovery,
             segments,
@@ -86,8 +94,11 @@ impl Log {
         let first = segments.first().expect("one was made or found").base;
         let mut dirty = Dirty::default();
         dirty.producers = ProducerFiles::found(producers.1);
-        if is_unsynced {
+        if unsynced.names {
             dirty.note_created();
+        }
+        if unsynced.epochs {
+            dirty.note_epochs();
         }
         let log_start_offset = noted.log_start_offset.max(first).min(log_end_offset);
         epochs.advance_start(log_start_offset);
@@ -158,25 +169,23 @@ impl Opening<'_> {
         }
     }
 
-    /// Syncs what was kept, and writes what was made again. Answers whether the names of the
-    /// directory and its files are still to be synced, with the first bytes.
-    fn finish(&mut self, noted: Noted) -> io::Result<bool> {
+    /// Syncs what was kept, and writes what was made again, as far as there is room: what is derived
+    /// from batches can wait, for a full disk is to be read. Answers what the first flush has to do.
+    fn finish(&mut self, noted: Noted) -> io::Result<Unsynced> {
         let place = self.place;
         // A flush that moved the recovery point has synced the names.
         let is_new = noted.recovery_point <= noted.log_start_offset.max(Offset::ZERO);
         if !self.must_sync {
-            return Ok(is_new);
+            return Ok(Unsynced {
+                names: is_new,
+                epochs: false,
+            });
         }
         let active = self.segments.last_mut().expect("one was made or found");
-        active.persist_indexes(place)?;
+        // Entries that were not written stay in memory.
+        if_room(active.persist_indexes(place).map(drop))?;
         active.file(place)?.sync_data()?;
-        let path = place.directory.join(names::LEADER_EPOCHS);
-        let temporary = path.with_extension(names::TEMPORARY);
-        let file = place.disk.open(&temporary, true)?;
-        file.truncate(0)?;
-        file.write_all_at(self.epochs.to_text().as_bytes(), 0)?;
-        file.sync_data()?;
-        place.disk.rename(&temporary, &path)?;
+        let epochs = !if_room(self.write_epochs())?;
         if is_new {
             let metadata = partition_metadata::path_in(&place.directory);
             place.disk.open(&metadata, false)?.sync_data()?;
@@ -185,6 +194,37 @@ impl Opening<'_> {
         if is_new && let Some(parent) = place.directory.parent() {
             place.disk.sync_directory(parent)?;
         }
-        Ok(false)
+        Ok(Unsynced {
+            names: false,
+            epochs,
+        })
+    }
+
+    fn write_epochs(&self) -> io::Result<()> {
+        let place = self.place;
+        let path = place.directory.join(names::LEADER_EPOCHS);
+        let temporary = path.with_extension(names::TEMPORARY);
+        let file = place.disk.open(&temporary, true)?;
+        file.truncate(0)?;
+        file.write_all_at(self.epochs.to_text().as_bytes(), 0)?;
+        file.sync_data()?;
+        place.disk.rename(&temporary, &path)
+    }
+}
+
+/// Whether something was written; not being written for want of room is no error.
+fn if_room(written: io::Result<()>) -> io::Result<bool> {
+    match written {
+        Ok(()) => Ok(true),
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+            ) =>
+        {
+            tracing::warn!(%error, "no room for what recovery made again: it is written later");
+            Ok(false)
+        }
+        Err(error) => Err(error),
     }
 }

@@ -10,7 +10,7 @@ use common::{
     Bench, DIRECTORY, append, append_in, batch, batch_of, close, flush, read_all, records_in,
 };
 use millstream_env::Disk;
-use millstream_env::sim::SimRandom;
+use millstream_env::sim::{SimFaults, SimRandom};
 use millstream_log::{Log, Noted, OpenError, ReadError};
 use millstream_model::{LeaderEpoch, Offset, WallTime};
 
@@ -64,6 +64,46 @@ fn offsets(log: &Log) -> Vec<i64> {
         .iter()
         .map(|record| record.0)
         .collect()
+}
+
+#[test]
+fn a_start_on_a_full_disk_reads_and_appends_once_there_is_room() {
+    let bench = ten_batches();
+    let full = SimFaults {
+        room: Some(0),
+        ..SimFaults::default()
+    };
+    bench.disk.set_faults(full);
+    let mut log = bench.open();
+    assert_eq!(offsets(&log), (0..10).collect::<Vec<_>>());
+    assert_eq!(log.flushed_offset(), Offset(10), "what was found is synced");
+    assert!(append_in(&mut log, batch(&[10], 100), 3).is_err());
+    bench.disk.set_faults(SimFaults::default());
+    append_in(&mut log, batch(&[10], 100), 3).unwrap();
+    flush(&mut log);
+    let text = String::from_utf8(bench.file("leader-epoch-checkpoint")).unwrap();
+    assert_eq!(text, "0\n3\n1 0\n2 4\n3 10\n");
+    bench.disk.crash(&SimRandom::new(1));
+    let log = bench.open();
+    assert_eq!(offsets(&log), (0..11).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_snapshot_that_a_power_cut_tore_is_removed() {
+    let mut bench = ten_batches();
+    close(bench.open());
+    let snapshot = "00000000000000000010.snapshot";
+    let is_there = |bench: &Bench| bench.files().iter().any(|(name, _)| name == snapshot);
+    bench.disk.end_process();
+    bench.open();
+    assert!(is_there(&bench), "a whole one stays");
+    bench.disk.end_process();
+    // Zeros are what a file has whose length reached the disk before its bytes.
+    overwrite(&bench, snapshot, 0, &[0; 8]);
+    bench.noted.recovery_point = Offset(10);
+    bench.open();
+    bench.disk.crash(&SimRandom::new(1));
+    assert!(!is_there(&bench));
 }
 
 #[test]
