@@ -1,102 +1,13 @@
-//! A simulated machine: everything that happens is decided by its seed.
-//!
-//! **The disk.** A write is visible at once and durable after [`File::sync_data`]; a name is visible
-//! at once and durable after [`Disk::sync_directory`] of its parent. [`SimDisk::crash`] loses what is
-//! not durable, in the ways real disks do: each unsynced write is kept, lost or torn on its own, so a
-//! later one may survive an earlier one; a file may have its new length and zeros where the data
-//! should be; an unsynced name may be there or not. After a failed sync the unsynced writes are lost,
-//! although they read back until a crash or [`File::forget_cached`] (as Linux marks failed pages
-//! clean), and no later sync brings them back.
-//!
-//! ```text
-//!   durable bytes ──sync──◄── pending writes (in order) ──► what readers see
-//!                              └─ at a crash: kept | lost | torn, each by the seed
-//! ```
+//! The simulated file system: names, faults, crashes.
 
 use std::collections::BTreeMap;
-use std::io::{self, IoSlice};
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use millstream_model::{Instant, WallTime};
-
-use crate::{Clock, DirectoryEntry, Disk, File, Random, Volume};
-
-/// Disks write whole sectors: a torn write ends at a multiple of this in the file.
-const SECTOR: u64 = 512;
-
-/// Clocks that stand still until they are moved.
-pub struct SimClock {
-    now: AtomicU64,
-    wall_start: i64,
-}
-
-impl SimClock {
-    /// Both clocks begin here: the monotonic one at 0, the wall clock at `wall_start`.
-    #[must_use]
-    pub fn new(wall_start: WallTime) -> SimClock {
-        SimClock {
-            now: AtomicU64::new(0),
-            wall_start: wall_start.0,
-        }
-    }
-
-    /// Moves both clocks forward.
-    pub fn advance(&self, by: std::time::Duration) {
-        let nanos = u64::try_from(by.as_nanos()).unwrap_or(u64::MAX);
-        self.now.fetch_add(nanos, Ordering::SeqCst);
-    }
-}
-
-impl Clock for SimClock {
-    fn now(&self) -> Instant {
-        Instant(self.now.load(Ordering::SeqCst))
-    }
-
-    fn wall_time(&self) -> WallTime {
-        let millis = self.now.load(Ordering::SeqCst) / 1_000_000;
-        WallTime(self.wall_start + millis as i64)
-    }
-}
-
-/// SplitMix64 (Steele, Lea, Flood 2014): small, seeded, good enough to choose by.
-pub struct SimRandom {
-    state: AtomicU64,
-}
-
-impl SimRandom {
-    /// Begins the sequence of this seed.
-    #[must_use]
-    pub fn new(seed: u64) -> SimRandom {
-        SimRandom {
-            state: AtomicU64::new(seed),
-        }
-    }
-
-    /// A number below `bound`. *Bounds*: `bound` > 0.
-    pub fn below(&self, bound: u64) -> u64 {
-        self.next_u64() % bound
-    }
-
-    /// True in `percent` of 100 calls.
-    pub fn chance(&self, percent: u64) -> bool {
-        self.below(100) < percent
-    }
-}
-
-impl Random for SimRandom {
-    fn next_u64(&self) -> u64 {
-        const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
-        let mut z = self
-            .state
-            .fetch_add(GOLDEN, Ordering::SeqCst)
-            .wrapping_add(GOLDEN);
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-}
+use super::SimRandom;
+use super::file::{FileState, SimFile};
+use crate::{DirectoryEntry, Disk, File, Volume};
 
 /// Faults to come. Each is used up when it strikes.
 #[derive(Clone, Copy, Debug, Default)]
@@ -118,15 +29,15 @@ pub struct SimDisk {
 }
 
 #[derive(Default)]
-struct DiskState {
+pub(super) struct DiskState {
     /// Names as programs see them.
     names: BTreeMap<PathBuf, Node>,
     /// Names that survive a crash for certain, with what they name.
     durable_names: BTreeMap<PathBuf, Node>,
-    faults: SimFaults,
+    pub faults: SimFaults,
     operations: u64,
     /// Counts crashes: handles and locks of an earlier life are dead.
-    life: u64,
+    pub life: u64,
     locks: BTreeMap<PathBuf, u64>,
 }
 
@@ -136,38 +47,8 @@ enum Node {
     File(Arc<Mutex<FileState>>),
 }
 
-#[derive(Default)]
-struct FileState {
-    durable: Vec<u8>,
-    visible: Vec<u8>,
-    pending: Vec<Change>,
-}
-
-#[derive(Clone)]
-enum Change {
-    Write { position: u64, bytes: Vec<u8> },
-    Truncate(u64),
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn apply(bytes: &mut Vec<u8>, change: &Change) {
-    match change {
-        Change::Truncate(length) => bytes.resize(*length as usize, 0),
-        Change::Write {
-            position,
-            bytes: written,
-        } => {
-            let start = *position as usize;
-            let end = start + written.len();
-            if bytes.len() < end {
-                bytes.resize(end, 0);
-            }
-            bytes[start..end].copy_from_slice(written);
-        }
-    }
 }
 
 impl Default for SimDisk {
@@ -300,7 +181,7 @@ impl SimDisk {
         };
     }
 
-    fn change(&self) -> MutexGuard<'_, DiskState> {
+    pub(super) fn change(&self) -> MutexGuard<'_, DiskState> {
         let mut state = lock(&self.state);
         state.operations += 1;
         state
@@ -312,62 +193,6 @@ fn same(a: Option<&Node>, b: Option<&Node>) -> bool {
         (None, None) | (Some(Node::Directory), Some(Node::Directory)) => true,
         (Some(Node::File(a)), Some(Node::File(b))) => Arc::ptr_eq(a, b),
         _ => false,
-    }
-}
-
-impl FileState {
-    /// In what is seen, what is durable, and what the next sync would write.
-    fn flip(&mut self, at: usize, mask: u8) {
-        let flip = |bytes: &mut [u8], at: usize| {
-            if let Some(byte) = bytes.get_mut(at) {
-                *byte ^= mask;
-            }
-        };
-        flip(&mut self.visible, at);
-        flip(&mut self.durable, at);
-        for change in &mut self.pending {
-            if let Change::Write { position, bytes } = change
-                && let Some(at) = at.checked_sub(*position as usize)
-            {
-                flip(bytes, at);
-            }
-        }
-    }
-
-    fn crash(&mut self, random: &SimRandom) {
-        for change in std::mem::take(&mut self.pending) {
-            match random.below(4) {
-                0 | 1 => apply(&mut self.durable, &change),
-                2 => {}
-                _ => apply(&mut self.durable, &torn(change, random)),
-            }
-        }
-        self.visible = self.durable.clone();
-    }
-}
-
-/// Part of a write: a prefix up to a sector's end, or the new length with zeros.
-fn torn(change: Change, random: &SimRandom) -> Change {
-    let Change::Write { position, bytes } = change else {
-        return change;
-    };
-    if random.chance(30) {
-        let zeros = vec![0; bytes.len()];
-        return Change::Write {
-            position,
-            bytes: zeros,
-        };
-    }
-    let end = position + random.below(bytes.len() as u64 + 1);
-    let end = if random.chance(50) {
-        end / SECTOR * SECTOR
-    } else {
-        end
-    };
-    let keep = end.saturating_sub(position) as usize;
-    Change::Write {
-        position,
-        bytes: bytes[..keep].to_vec(),
     }
 }
 
@@ -576,111 +401,5 @@ impl Drop for SimLock {
         if state.locks.get(&self.path) == Some(&self.life) {
             state.locks.remove(&self.path);
         }
-    }
-}
-
-struct SimFile {
-    file: Arc<Mutex<FileState>>,
-    disk: SimDisk,
-    life: u64,
-}
-
-impl SimFile {
-    /// A handle of a process that ended does nothing any more.
-    fn check_life(&self, state: &DiskState) -> io::Result<()> {
-        if state.life == self.life {
-            Ok(())
-        } else {
-            Err(io::Error::other("process has ended"))
-        }
-    }
-}
-
-impl File for SimFile {
-    fn length(&self) -> io::Result<u64> {
-        Ok(lock(&self.file).visible.len() as u64)
-    }
-
-    fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
-        let file = lock(&self.file);
-        let start = usize::try_from(position)
-            .unwrap_or(usize::MAX)
-            .min(file.visible.len());
-        let there = &file.visible[start..];
-        let count = there.len().min(buffer.len());
-        buffer[..count].copy_from_slice(&there[..count]);
-        Ok(count)
-    }
-
-    fn write_vectored_at(&self, parts: &[IoSlice<'_>], position: u64) -> io::Result<usize> {
-        let mut bytes: Vec<u8> = parts.iter().flat_map(|part| part.iter().copied()).collect();
-        let mut state = self.disk.change();
-        self.check_life(&state)?;
-        if bytes.len() > 1 && std::mem::take(&mut state.faults.short_next_write) {
-            bytes.truncate(bytes.len() / 2);
-        }
-        if let Some(room) = &mut state.faults.room {
-            if *room == 0 {
-                return Err(io::ErrorKind::StorageFull.into());
-            }
-            bytes.truncate(usize::try_from(*room).unwrap_or(usize::MAX));
-            *room -= bytes.len() as u64;
-        }
-        drop(state);
-        let count = bytes.len();
-        let change = Change::Write { position, bytes };
-        let mut file = lock(&self.file);
-        apply(&mut file.visible, &change);
-        file.pending.push(change);
-        Ok(count)
-    }
-
-    fn truncate(&self, length: u64) -> io::Result<()> {
-        let state = self.disk.change();
-        self.check_life(&state)?;
-        drop(state);
-        let change = Change::Truncate(length);
-        let mut file = lock(&self.file);
-        apply(&mut file.visible, &change);
-        file.pending.push(change);
-        Ok(())
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        let mut state = self.disk.change();
-        self.check_life(&state)?;
-        let fails = std::mem::take(&mut state.faults.fail_next_sync);
-        let lies = state.faults.syncs_do_nothing;
-        drop(state);
-        let mut file = lock(&self.file);
-        if fails {
-            // The pages are marked clean: a later sync has nothing to write.
-            file.pending.clear();
-            return Err(io::Error::other("simulated sync failure"));
-        }
-        if !lies {
-            // Only what is dirty is written: the bytes of a failed sync are clean, and stay lost.
-            let file = &mut *file;
-            for change in file.pending.drain(..) {
-                apply(&mut file.durable, &change);
-            }
-        }
-        Ok(())
-    }
-
-    fn forget_cached(&self, position: u64) -> io::Result<()> {
-        self.sync_data()?;
-        let mut file = lock(&self.file);
-        let start = usize::try_from(position).unwrap_or(usize::MAX);
-        // What waits for a sync that lies is dirty still, and dirty pages are not dropped.
-        let mut on_disk = file.durable.clone();
-        for change in &file.pending {
-            apply(&mut on_disk, change);
-        }
-        on_disk.resize(file.visible.len(), 0);
-        if start < on_disk.len() {
-            file.visible[start..].copy_from_slice(&on_disk[start..]);
-        }
-        Ok(())
     }
 }
