@@ -15,6 +15,7 @@ fn seeds() -> std::ops::Range<u64> {
 #[test]
 fn every_seed_holds_and_gives_the_same_trace_twice() {
     let (mut acknowledged, mut commits, mut generations, mut lives, mut crashes) = (0, 0, 0, 0, 0);
+    let mut compactions = 0;
     for seed in seeds() {
         let once =
             run(seed, Planted::Nothing).unwrap_or_else(|broken| panic!("seed {seed}: {broken}"));
@@ -25,13 +26,16 @@ fn every_seed_holds_and_gives_the_same_trace_twice() {
         generations += once.generations;
         lives += once.lives;
         crashes += once.crashes;
+        compactions += once.compactions;
     }
     println!(
         "simulation: {} seeds, {acknowledged} batches and {commits} commits acknowledged, \
-         {generations} generations, {lives} lives of a topic, {crashes} crashes",
+         {generations} generations, {lives} lives of a topic, {crashes} crashes, \
+         {compactions} compactions",
         seeds().count()
     );
     assert!(acknowledged > 0 && commits > 0 && generations > 0 && crashes > 0);
+    assert!(compactions > 0);
 }
 
 fn caught_by(planted: Planted) -> Option<u64> {

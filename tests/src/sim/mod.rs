@@ -54,6 +54,8 @@ pub struct Trace {
     pub lives: usize,
     /// Crashes of the machine.
     pub crashes: u32,
+    /// Passes of compaction that were begun.
+    pub compactions: u32,
 }
 
 /// A promise that was broken.
@@ -97,6 +99,7 @@ pub fn run(seed: u64, planted: Planted) -> Result<Trace, Violation> {
                 generations: clients.seen.owners.newest(),
                 lives: clients.seen.lives.count(),
                 crashes: world.crashes,
+                compactions: world.compactions,
             });
         }
         world.pause(CALM_PAUSE_MAX);
@@ -146,6 +149,11 @@ fn step(world: &mut World, clients: &mut Clients, rates: &Rates) -> Result<(), V
         // An empty group without offsets is forgotten at once, and its generations begin anew.
         if clients.seen.commits.acknowledged() > 0 {
             world.expire_groups();
+        }
+    } else if falls_to(rates.compaction) {
+        if world.compact() && world.random.chance(30) {
+            world.crash()?;
+            clients.reconnect(world);
         }
     } else if falls_to(rates.pause) {
         world.pause(PAUSE_MAX);

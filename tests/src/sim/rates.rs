@@ -22,6 +22,8 @@ pub(crate) struct Rates {
     pub checkpoint: u64,
     /// Expired offsets are looked for.
     pub expiry: u64,
+    /// A log is compacted: those of committed offsets are.
+    pub compaction: u64,
     /// Nothing happens for a part of a second.
     pub pause: u64,
     /// Nothing happens for longer than a session.
@@ -45,6 +47,7 @@ impl Rates {
             short_write: one_of([0, 0, 3, 15]),
             checkpoint: one_of([0, 10, 40, 40]),
             expiry: one_of([0, 1, 3, 5]),
+            compaction: one_of([0, 5, 20, 40]),
             pause: one_of([0, 5, 20, 60]),
             long_pause: one_of([0, 0, 2, 5]),
             work: one_of([200, 300, 400, 500]),

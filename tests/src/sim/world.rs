@@ -30,6 +30,8 @@ pub enum Planted {
 /// Flush rounds at the same time.
 const ROUNDS_MAX: usize = 3;
 const WALL_START: WallTime = WallTime(1_750_000_000_000);
+/// Bytes of a segment of committed offsets: a few commits, so that there is something to compact.
+const OFFSETS_SEGMENT: &str = "1000";
 const GROUP_SHARDS: i32 = 2;
 /// Bytes that a disk which is nearly full still takes, at most.
 const ROOM_MAX: u64 = 8_000;
@@ -53,6 +55,7 @@ pub(crate) struct World {
     pub crashes: u32,
     /// How often of 100 a flush that could begin does.
     pub flush_percent: u64,
+    pub compactions: u32,
     pub(super) clock: Arc<SimClock>,
     disk: SimDisk,
     planted: Planted,
@@ -71,6 +74,11 @@ pub(crate) struct World {
 pub(crate) fn config() -> NodeConfig {
     let mut controller = ControllerSettings::default();
     controller.offsets_topic.partitions = GROUP_SHARDS;
+    for (name, value) in &mut controller.offsets_topic.configs {
+        if *name == "segment.bytes" {
+            (*name, *value) = ("internal.segment.bytes", OFFSETS_SEGMENT.to_owned());
+        }
+    }
     NodeConfig {
         node_id: NodeId(1),
         cluster_id: None,
@@ -96,6 +104,7 @@ impl World {
             trace: seed,
             crashes: 0,
             flush_percent: 100,
+            compactions: 0,
             clock: Arc::new(SimClock::new(WALL_START)),
             disk: SimDisk::default(),
             planted,
@@ -264,6 +273,25 @@ impl World {
             let effects = self.node().expire_groups(shard);
             self.carry_out(effects);
         }
+    }
+
+    /// Compacts a log, or a part of it. Answers whether there was one to compact.
+    pub(crate) fn compact(&mut self) -> bool {
+        let steps = match self.random.chance(50) {
+            true => u64::MAX,
+            false => self.random.below(12),
+        };
+        let mut step = 0;
+        let mut goes_on = |_| {
+            step += 1;
+            step <= steps
+        };
+        let mut effects = Vec::new();
+        let has_begun = self.node().compact_once(&mut goes_on, &mut effects);
+        self.note(8 + u64::from(has_begun));
+        self.compactions += u32::from(has_begun);
+        self.carry_out(effects);
+        has_begun
     }
 
     /// One of the threads that have something to do does a piece of it.

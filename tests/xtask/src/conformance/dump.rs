@@ -22,8 +22,10 @@ const COMPLAINTS: [&str; 7] = [
     "Exception",
     "ERROR",
 ];
-/// What it says of gaps between offsets, which are right only where compaction was.
-const GAPS: &str = "Non-consecutive offsets";
+/// What it says of a gap between offsets, which is right only where compaction was. It begins every
+/// segment at offset −1.
+const GAP: &str = " is followed by ";
+const BEGINNING: &str = "-1 is followed by ";
 
 /// Reads every partition folder below `data`; finding nothing to read is a failure.
 ///
@@ -129,13 +131,20 @@ fn dump(
             records += 1;
             continue; // A record's own text may hold anything.
         }
-        let is_gap = !may_have_gaps && line.contains(GAPS);
-        if complaint.is_none() && (is_gap || COMPLAINTS.iter().any(|words| line.contains(words))) {
+        if complaint.is_none() && COMPLAINTS.iter().any(|words| line.contains(words)) {
             complaint = Some(format!("{line} (while reading {about})"));
         }
     }
     let status = process.wait(DUMP_MAX)?;
     let err = err.join().unwrap_or_default();
+    let is_gap = |line: &str| line.contains(GAP) && !line.trim_start().starts_with(BEGINNING);
+    // Most of what is wrong is said there.
+    let complaint = complaint.or(err
+        .lines()
+        .find(|line| {
+            (!may_have_gaps && is_gap(line)) || COMPLAINTS.iter().any(|words| line.contains(words))
+        })
+        .map(str::to_owned));
     match complaint {
         Some(complaint) => Err(complaint),
         None if !status.success() => Err(format!("{status}: {}", last_lines(&err, 3))),
