@@ -336,6 +336,14 @@ impl Model {
 
     fn check_look_ups(&self, log: &Log, found: &[Written]) {
         let end = log.log_end_offset();
+        if log.log_start_offset() == Offset(0) {
+            let newest = found.iter().map(|record| record.timestamp).max();
+            let first = found
+                .iter()
+                .find(|record| Some(record.timestamp) == newest)
+                .map(|record| (Offset(record.offset), WallTime(record.timestamp)));
+            assert_eq!(log.max_timestamp_record(end).unwrap(), first);
+        }
         for _ in 0..5 {
             let timestamp = NOW.0 + self.random.below(self.written.len() as u64 * 10 + 60) as i64;
             let expected = found.iter().find(|record| record.timestamp >= timestamp);
