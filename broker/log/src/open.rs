@@ -5,13 +5,14 @@ use std::io;
 use millstream_model::{Offset, WallTime};
 
 use crate::cache::TailCache;
+use crate::compaction::replacement;
 use crate::flush::Dirty;
 use crate::leader_epochs::LeaderEpochs;
 use crate::listing::{Listing, list, remove_segment};
 use crate::producer_files::ProducerFiles;
 use crate::recovery::Opening;
 use crate::segment::Segment;
-use crate::{Cut, Log, LogConfig, LogPlace, OpenError, names, partition_metadata, replacement};
+use crate::{Cut, Log, LogConfig, LogPlace, OpenError, names, partition_metadata};
 
 /// What the last run noted of a log. The default is that of a log which was created since: it begins
 /// at offset 0, and everything in it is checked.

@@ -23,7 +23,7 @@ use std::sync::Arc;
 use millstream_env::File;
 use millstream_model::{Offset, WallTime};
 
-use crate::compaction_file::{CompactionFile, NOTHING};
+use super::file::{CompactionFile, NOTHING};
 use crate::listing::{remove_if_there, remove_segment};
 use crate::segment::Segment;
 use crate::{LogConfig, LogPlace, ReadError, names};

@@ -7,7 +7,7 @@ use millstream_env::File;
 use millstream_model::{Offset, WallTime};
 use millstream_protocol::records::BatchHeader;
 
-use crate::replacement::cleaned_file;
+use super::replacement::cleaned_file;
 use crate::segment::Segment;
 use crate::{LogConfig, LogPlace, names};
 

@@ -11,7 +11,7 @@ use millstream_protocol::records::{
     BatchError, BatchHeader, Record, records_of, retain_records, without_records,
 };
 
-use crate::offset_map::OffsetMap;
+use super::offset_map::OffsetMap;
 
 /// What is known when a batch is looked at.
 pub(crate) struct BatchCleaner<'a> {

@@ -11,6 +11,15 @@
 //! the oldest dirty record is older than `max.compaction.lag.ms`. What is younger than
 //! `min.compaction.lag.ms` is left alone.
 
+mod cleaned_batch;
+mod cleaned_segment;
+mod file;
+mod offset_map;
+mod pass;
+pub(crate) mod replacement;
+mod siphash;
+mod source;
+
 use std::collections::BTreeMap;
 use std::mem;
 use std::ops::Range;
@@ -18,14 +27,16 @@ use std::path::PathBuf;
 
 use millstream_model::{Offset, WallTime};
 
-use crate::compaction_file::CompactionFile;
-use crate::compaction_pass::{CompactionPass, Stage, index_bytes};
-use crate::compaction_source::Source;
 use crate::listing::rename_away;
-use crate::offset_map::OffsetMap;
-use crate::replacement::{cleaned_file, rename_cleaned};
 use crate::segment::Segment;
 use crate::{CompactionError, Log, ReadError, names};
+use file::CompactionFile;
+use pass::{Stage, index_bytes};
+use replacement::{cleaned_file, rename_cleaned};
+use source::Source;
+
+pub use offset_map::OffsetMap;
+pub use pass::{CompactionPass, PassStep};
 
 /// When a log is compacted, and what stays of it. Durations are milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq)]

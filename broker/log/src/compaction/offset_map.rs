@@ -4,13 +4,13 @@
 //!   slots  [ hash, hash, offset + 1 ][ 0, 0, 0 ][ … ]      24 bytes each, open addressing
 //! ```
 //!
-//! A key is known by its 128-bit hash under a secret (see [`crate::siphash`]), so a slot's size does not
+//! A key is known by its 128-bit hash under a secret (see [`super::siphash`]), so a slot's size does not
 //! depend on the key's. At nine tenths the map is full: it takes no further keys, and a pass of
 //! compaction goes no further than what it holds.
 
 use millstream_model::Offset;
 
-use crate::siphash::{self, Secret};
+use super::siphash::{self, Secret};
 
 /// Bytes of a slot.
 const SLOT_BYTES: usize = size_of::<Slot>();
