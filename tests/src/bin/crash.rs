@@ -1,20 +1,30 @@
-//! Kills a broker under load, again and again, and checks that it keeps its promises.
+//! Ends a broker's life under load, again and again, and checks that it keeps its promises.
 //!
 //! ```text
 //! crash --millstream target/release/millstream --kills 50 --seed 1
+//! crash --millstream target/release/millstream --ending power-cut --file-system xfs --scratch target/powercut
 //! ```
 //!
 //! The last line is `crash: N kills, M acked batches, 0 lost, 0 duplicated, 0 reordered`. Exit code 0
 //! when nothing is wrong, 1 otherwise, 2 for the command line.
 
 use std::path::PathBuf;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 use std::time::SystemTime;
 
-use clap::Parser;
-use millstream_tests::crash::{Options, ServeCommand, run};
+use clap::{Parser, ValueEnum};
+use millstream_tests::crash::{Ending, FileSystem, Options, ServeCommand, Volume, run};
 
-/// Kills a broker under load and checks that nothing acknowledged is lost, doubled or reordered.
+/// What happens to the broker.
+#[derive(Clone, Copy, ValueEnum)]
+enum Fault {
+    Kill,
+    PowerCut,
+    FailedSync,
+    FullDisk,
+}
+
+/// Ends a broker's life under load and checks that nothing acknowledged is lost, doubled or reordered.
 #[derive(Parser)]
 struct Arguments {
     /// The broker's binary.
@@ -29,9 +39,18 @@ struct Arguments {
     /// What the other broker prints when it serves.
     #[arg(long, default_value = "started")]
     other_ready: String,
-    /// Kills of the broker.
+    /// How often.
     #[arg(long, default_value_t = 10)]
     kills: u32,
+    /// What happens to the broker. All but kill and failed-sync need root and loop devices.
+    #[arg(long, value_enum, default_value_t = Fault::Kill)]
+    ending: Fault,
+    /// The file system whose power is cut, or which is full.
+    #[arg(long, value_enum, default_value_t = FileSystem::Ext4)]
+    file_system: FileSystem,
+    /// Where that file system's image and mount point are made, and removed in the end.
+    #[arg(long, default_value = "target/crash-volume")]
+    scratch: PathBuf,
     /// Decides payloads, sizes and moments.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -58,8 +77,19 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let is_temporary = arguments.data_dir.is_none();
-    let data_dir = arguments.data_dir.unwrap_or_else(|| {
+    let mut ending = match ending_of(&arguments) {
+        Ok(ending) => ending,
+        Err(failure) => {
+            println!("crash: failed: {failure}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let on_volume = match &ending {
+        Ending::PowerCut(volume) | Ending::FullDisk(volume) => Some(volume.path().join("data")),
+        Ending::Kill | Ending::FailedSync => None,
+    };
+    let is_temporary = arguments.data_dir.is_none() && on_volume.is_none();
+    let data_dir = on_volume.or(arguments.data_dir).unwrap_or_else(|| {
         let name = format!("millstream-crash-{}-{}", arguments.seed, std::process::id());
         std::env::temp_dir().join(name)
     });
@@ -76,18 +106,19 @@ fn main() -> ExitCode {
     let seed = arguments.seed;
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     let base_timestamp = now.map_or(0, |since| since.as_millis() as i64);
-    let verdict = run(Options {
+    let options = Options {
         command,
         port: arguments.port,
         data_dir: data_dir.clone(),
-        kills: arguments.kills,
+        endings: arguments.kills,
         seed,
         base_timestamp,
         producers: arguments.producers,
         partitions: arguments.partitions.max(1),
         rate: arguments.rate,
         durability: arguments.durability,
-    });
+    };
+    let verdict = run(options, &mut ending);
     let is_clean = match &verdict {
         Ok(summary) => {
             for finding in &summary.findings {
@@ -107,6 +138,32 @@ fn main() -> ExitCode {
         }
         return ExitCode::SUCCESS;
     }
-    println!("seed {seed}, data in {}", data_dir.display());
+    let mut kept = data_dir;
+    if let Ending::PowerCut(_) | Ending::FullDisk(_) = ending {
+        // The volume goes when this returns.
+        let copy = arguments
+            .scratch
+            .join(format!("kept-{}", std::process::id()));
+        let copied = Command::new("cp").arg("-a").args([&kept, &copy]).status();
+        if copied.is_ok_and(|status| status.success()) {
+            kept = copy;
+        }
+    }
+    println!("seed {seed}, data in {}", kept.display());
     ExitCode::FAILURE
+}
+
+/// Bytes of a volume whose power is cut: XFS wants 300 MiB, a long run writes about as much.
+const CUT_BYTES: u64 = 2 << 30;
+/// Bytes of a volume that is filled.
+const FULL_BYTES: u64 = 512 << 20;
+
+fn ending_of(arguments: &Arguments) -> Result<Ending, String> {
+    let make = |bytes| Volume::make(&arguments.scratch, arguments.file_system, bytes);
+    Ok(match arguments.ending {
+        Fault::Kill => Ending::Kill,
+        Fault::FailedSync => Ending::FailedSync,
+        Fault::PowerCut => Ending::PowerCut(make(CUT_BYTES)?),
+        Fault::FullDisk => Ending::FullDisk(make(FULL_BYTES)?),
+    })
 }

@@ -1,5 +1,6 @@
 //! The broker as a child process.
 
+use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -46,7 +47,19 @@ pub(crate) struct Broker {
 impl Broker {
     /// Starts the process and returns at once.
     pub(crate) fn spawn(options: &Options) -> Result<Broker, Failure> {
-        let (mut command, ready, is_ours) = command_of(options);
+        Broker::spawn_under(options, &[])
+    }
+
+    /// The same under another program, which must leave the process to us as our child.
+    fn spawn_under(options: &Options, under: &[&str]) -> Result<Broker, Failure> {
+        let (broker, ready, is_ours) = command_of(options);
+        let mut command = broker;
+        if let [program, arguments @ ..] = under {
+            let mut other = Command::new(program);
+            other.args(arguments).arg(command.get_program());
+            other.args(command.get_args());
+            command = other;
+        }
         command.stdin(Stdio::null()).stdout(Stdio::piped());
         let mut child = command
             .spawn()
@@ -69,7 +82,12 @@ impl Broker {
 
     /// Starts the process and waits until it serves.
     pub(crate) fn start(options: &Options) -> Result<Broker, Failure> {
-        let mut broker = Broker::spawn(options)?;
+        Broker::start_under(options, &[])
+    }
+
+    /// The same under another program.
+    pub(crate) fn start_under(options: &Options, under: &[&str]) -> Result<Broker, Failure> {
+        let mut broker = Broker::spawn_under(options, under)?;
         let deadline = Instant::now() + READY_WITHIN;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -99,13 +117,65 @@ impl Broker {
         Ok(())
     }
 
+    /// The same, where the disk may have ended it already.
+    pub(crate) fn kill_or_find_dead(&mut self) -> Result<(), Failure> {
+        match self.child.try_wait() {
+            Ok(Some(_)) => Ok(()),
+            _ => self.kill(),
+        }
+    }
+
+    /// Stops all its threads where they are, but for calls that the kernel has to finish first.
+    pub(crate) fn freeze(&self) -> Result<(), Failure> {
+        self.signal("-STOP")?;
+        let id = self.child.id();
+        let deadline = Instant::now() + STOPPED_WITHIN;
+        while Instant::now() < deadline {
+            match all_are_stopped(id) {
+                Ok(true) => return Ok(()),
+                Ok(false) => thread::sleep(Duration::from_millis(1)),
+                Err(error) => return Err(format!("cannot look at the broker's threads: {error}")),
+            }
+        }
+        Err("the broker's threads do not stop".to_owned())
+    }
+
+    /// Lets them go on.
+    pub(crate) fn thaw(&self) -> Result<(), Failure> {
+        self.signal("-CONT")
+    }
+
+    fn signal(&self, name: &str) -> Result<(), Failure> {
+        let id = self.child.id().to_string();
+        let asked = Command::new("kill").args([name, &id]).status();
+        asked
+            .map(drop)
+            .map_err(|error| format!("cannot run kill: {error}"))
+    }
+
+    /// Has the files of a stopped broker read. *Errors*: something in them is damaged. Brokers of others
+    /// have tools of their own.
+    pub(crate) fn verify(options: &Options) -> Result<(), Failure> {
+        let ServeCommand::Millstream { binary, .. } = &options.command else {
+            return Ok(());
+        };
+        let mut command = Command::new(binary);
+        command.args(["log", "verify"]).arg(&options.data_dir);
+        let output = command.output();
+        let output = output.map_err(|error| format!("cannot run {command:?}: {error}"))?;
+        match output.status.success() {
+            true => Ok(()),
+            false => Err(format!(
+                "the files do not verify:\n{}{}",
+                String::from_utf8_lossy(&output.stdout),
+                String::from_utf8_lossy(&output.stderr)
+            )),
+        }
+    }
+
     /// Asks the process to stop (SIGTERM) and waits. *Errors*: it does not stop, or not well.
     pub(crate) fn stop_cleanly(mut self) -> Result<(), Failure> {
-        let asked = Command::new("kill")
-            .arg("-TERM")
-            .arg(self.child.id().to_string())
-            .status();
-        asked.map_err(|error| format!("cannot run kill: {error}"))?;
+        self.signal("-TERM")?;
         let status = self.wait(STOPPED_WITHIN)?;
         match self.is_ours && status.code() != Some(0) {
             true => Err(format!(
@@ -133,6 +203,18 @@ impl Drop for Broker {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+fn all_are_stopped(id: u32) -> std::io::Result<bool> {
+    for thread in fs::read_dir(format!("/proc/{id}/task"))? {
+        let stat = fs::read_to_string(thread?.path().join("stat"))?;
+        // The state follows the name, which stands in brackets and may hold any byte.
+        let state = stat.rsplit_once(") ").map(|(_, rest)| &rest[..1]);
+        if !matches!(state, Some("T" | "Z" | "X")) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 fn command_of(options: &Options) -> (Command, String, bool) {

@@ -1,7 +1,7 @@
-//! Kill -9 under load: a real broker process, real sockets, and an oracle in this process.
+//! Brokers that end badly under load: a real broker process, real sockets, and an oracle in this process.
 //!
 //! ```text
-//!   producers (threads) ── Produce, 5 in flight each ──►  broker process  ◄── kill -9, again and again
+//!   producers (threads) ── Produce, 5 in flight each ──►  broker process  ◄── an ending, again and again
 //!        │ what was acknowledged, at which offset            ▲
 //!        ▼                                                   │ Fetch, from the first to the last record
 //!      oracle  ◄───────────────────────────────────────── reader
@@ -14,14 +14,16 @@
 //! there twice, the order of each producer, the bytes that were sent, the offsets that were answered.
 //! A second reader follows all the time and must find in the end what it saw before.
 //!
-//! Seeds decide payloads, batch sizes and the moments of the kills; the scheduler decides the rest, so
+//! Seeds decide payloads, batch sizes and the moments of the endings; the scheduler decides the rest, so
 //! a seed repeats a load and not a run.
 
 mod broker;
+mod ending;
 mod oracle;
 mod payload;
 mod producer;
 mod reader;
+mod volume;
 mod wire;
 
 use std::fmt;
@@ -36,8 +38,10 @@ use millstream_env::sim::SimRandom;
 
 use broker::Broker;
 pub use broker::ServeCommand;
+pub use ending::Ending;
 use oracle::Oracle;
 use producer::Acked;
+pub use volume::{FileSystem, Volume};
 
 /// Why a run ended without a verdict, or what the verdict is.
 pub type Failure = String;
@@ -51,8 +55,8 @@ pub struct Options {
     pub port: u16,
     /// Its data directory.
     pub data_dir: PathBuf,
-    /// How often it is killed.
-    pub kills: u32,
+    /// How often its life is ended.
+    pub endings: u32,
     /// Decides payloads, sizes and moments.
     pub seed: u64,
     /// The first records' timestamp, in milliseconds since 1970: about now.
@@ -70,8 +74,8 @@ pub struct Options {
 /// What was seen.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
-    /// Kills done.
-    pub kills: u32,
+    /// What was done to the broker, and how often.
+    pub endings: String,
     /// Batches acknowledged.
     pub acked: u64,
     /// Records of them.
@@ -100,8 +104,8 @@ impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "crash: {} kills, {} acked batches, {} lost, {} duplicated, {} reordered",
-            self.kills, self.acked, self.lost, self.duplicated, self.reordered
+            "{}, {} acked batches, {} lost, {} duplicated, {} reordered",
+            self.endings, self.acked, self.lost, self.duplicated, self.reordered
         )?;
         match self.foreign {
             0 => Ok(()),
@@ -122,6 +126,10 @@ pub(crate) struct Shared {
     is_over: AtomicBool,
     /// Batches acknowledged so far, to see that the load goes on.
     pub(crate) acked: AtomicU64,
+    /// Batches refused with a storage error so far.
+    pub(crate) refused: AtomicU64,
+    /// Records that the follower has read so far.
+    pub(crate) seen: AtomicU64,
     failure: Mutex<Option<Failure>>,
 }
 
@@ -170,7 +178,7 @@ impl Shared {
 
 /// Runs the whole test. *Errors*: it could not be brought to a verdict, or the broker answered what it
 /// must not.
-pub fn run(options: Options) -> Result<Summary, Failure> {
+pub fn run(options: Options, ending: &mut Ending) -> Result<Summary, Failure> {
     let random = SimRandom::new(options.seed);
     let mut broker = Broker::start(&options)?;
     wire::create_topic(&options)?;
@@ -179,6 +187,8 @@ pub fn run(options: Options) -> Result<Summary, Failure> {
         is_draining: AtomicBool::new(false),
         is_over: AtomicBool::new(false),
         acked: AtomicU64::new(0),
+        refused: AtomicU64::new(0),
+        seen: AtomicU64::new(0),
         failure: Mutex::new(None),
     });
     let producers: Vec<_> = (0..shared.options.producers)
@@ -186,9 +196,9 @@ pub fn run(options: Options) -> Result<Summary, Failure> {
         .collect();
     let follower = spawn(&shared, reader::follow);
 
-    let killed = kill_again_and_again(&shared, &mut broker, &random);
+    let ended = end_again_and_again(&shared, &mut broker, &random, ending);
     shared.is_draining.store(true, Ordering::SeqCst);
-    if let Err(failure) = killed {
+    if let Err(failure) = ended {
         shared.fail(failure);
     }
     let acked = join_all(producers);
@@ -201,8 +211,9 @@ pub fn run(options: Options) -> Result<Summary, Failure> {
     let mut oracle = Oracle::new(&shared.options, acked, seen);
     reader::read_all(&shared.options, &mut |record| oracle.take(record))?;
     broker.stop_cleanly()?;
+    Broker::verify(&shared.options)?;
     let mut summary = oracle.verdict();
-    summary.kills = shared.options.kills;
+    summary.endings = ending.counted(shared.options.endings);
     Ok(summary)
 }
 
@@ -225,33 +236,23 @@ fn join_all(producers: Vec<JoinHandle<Vec<Acked>>>) -> Vec<Acked> {
     joined.flat_map(Result::unwrap_or_default).collect()
 }
 
-fn kill_again_and_again(
+fn end_again_and_again(
     shared: &Shared,
     broker: &mut Broker,
     random: &SimRandom,
+    ending: &mut Ending,
 ) -> Result<(), Failure> {
-    for kill in 1..=shared.options.kills {
+    for number in 1..=shared.options.endings {
         let acked_before = shared.acked.load(Ordering::SeqCst);
-        // Most kills meet a broker at work, some one that has just begun.
-        if random.chance(80) {
-            shared.wait_for_more_than(acked_before);
-            shared.sleep(Duration::from_millis(random.below(1000)));
-        } else {
-            shared.sleep(Duration::from_millis(random.below(50)));
-        }
-        broker.kill()?;
-        if random.chance(15) {
-            // And some meet it while it starts.
-            let mut starting = Broker::spawn(&shared.options)?;
-            shared.sleep(Duration::from_millis(random.below(60)));
-            starting.kill()?;
-        }
-        *broker = Broker::start(&shared.options)?;
+        ending.strike(shared, broker, random)?;
         shared.check()?;
         let acked = shared.acked.load(Ordering::SeqCst) - acked_before;
-        println!("kill {kill}: {acked} batches acknowledged since the one before");
+        println!(
+            "{}: {acked} batches acknowledged since",
+            ending.counted(number)
+        );
     }
-    // What is in flight after the last kill is acknowledged by a broker that lives.
+    // What is in flight in the end is acknowledged by a broker that lives.
     shared.sleep(Duration::from_millis(500 + random.next_u64() % 500));
     shared.check()
 }

@@ -228,7 +228,7 @@ mod tests {
         assert_eq!((summary.acked, summary.records), (2, 3));
         assert_eq!(
             summary.to_string(),
-            "crash: 0 kills, 2 acked batches, 0 lost, 0 duplicated, 0 reordered"
+            ", 2 acked batches, 0 lost, 0 duplicated, 0 reordered"
         );
     }
 

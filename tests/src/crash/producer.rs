@@ -157,10 +157,22 @@ impl Producer<'_> {
             ErrorCode::None if base_offset >= 0 => Some(base_offset),
             // The broker has the batch, and does not remember where.
             ErrorCode::None | ErrorCode::DuplicateSequenceNumber => None,
-            code if code.is_retriable() => return Ok(false),
+            code if code.is_retriable() => {
+                let is_refusal = code == ErrorCode::KafkaStorageError;
+                let refused = &self.shared.refused;
+                refused.fetch_add(u64::from(is_refusal), Ordering::SeqCst);
+                return Ok(false);
+            }
             code => {
                 let first = self.unacked.front().map(|batch| batch.first);
-                return Err(format!("{first:?} is refused with {code}").into());
+                let of_partition = |acked: &&Acked| {
+                    first.is_some_and(|first| first.partition == acked.first.partition)
+                };
+                let before = self.acked.iter().rfind(of_partition);
+                return Err(format!(
+                    "{first:?} is refused with {code}; acknowledged before it: {before:?}"
+                )
+                .into());
             }
         };
         let batch = self.unacked.pop_front().expect("it was on the way");

@@ -1,6 +1,7 @@
 //! Reading the topic: all the time while brokers come and go, and once everything at the end.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -67,6 +68,7 @@ fn follow_on_one_connection(
             *position = each_record(&answer.records, partition, *position, &mut |record| {
                 if let Some(id) = record.key.and_then(RecordId::of_key) {
                     seen.insert(record.offset, id);
+                    shared.seen.fetch_add(1, Ordering::SeqCst);
                 }
             })?;
         }

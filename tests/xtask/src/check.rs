@@ -6,19 +6,21 @@ use std::time::Instant;
 
 use crate::tally::{Report, Tally};
 use crate::tools::{cargo, find, first_missing, root, target};
-use crate::{arrows, conformance, hygiene, step};
+use crate::{arrows, conformance, faults, hygiene, step};
 
 /// Seconds for each fuzz target.
 const FUZZ_SECONDS: &str = "20";
 /// Kills of the short crash test.
 const CRASH_KILLS: &str = "5";
 const CRASH_SEED: &str = "1";
+/// Power cuts on each file system, and faults of each kind, of the short tests.
+const FAULTS: &str = "3";
 
 /// A name and what is done under it.
 type Step = (&'static str, fn() -> Tally);
 
 /// In the order in which they run: what fails soonest comes first.
-const STEPS: [Step; 10] = [
+const STEPS: [Step; 12] = [
     ("fmt", format),
     ("arrows", arrows::check),
     ("hygiene", hygiene::check),
@@ -28,6 +30,8 @@ const STEPS: [Step; 10] = [
     ("codec", codec),
     ("fuzz", fuzz),
     ("crash", crash),
+    ("powercut", powercut),
+    ("faults", faults),
     ("conformance", conform),
 ];
 
@@ -171,6 +175,15 @@ pub fn crash_test(broker: &Path, kills: &str, seed: &str) -> Tally {
     conformance::dump_logs(&data, &mut report);
     tally += report.finish();
     tally
+}
+
+fn powercut() -> Tally {
+    let cut = |file_system| faults::powercut(&built("millstream"), FAULTS, file_system);
+    cut("ext4") + cut("xfs")
+}
+
+fn faults() -> Tally {
+    faults::faults(&built("millstream"), FAULTS)
 }
 
 fn conform() -> Tally {

@@ -8,16 +8,21 @@ use std::time::Instant;
 use crate::check::{crash_test, script};
 use crate::tally::Tally;
 use crate::tools::{cargo, root, target};
-use crate::{figures, mutants, step};
+use crate::{faults, figures, mutants, step};
+
+/// Faults of each kind where no number is given.
+const FAULTS: &str = "10";
 
 /// What can be run, with what each number means.
 pub const USAGE: &str = "long sim SEEDS | long mutants SEEDS | long flips BYTES | long crash KILLS [SEED] \
-    | long fuzz MINUTES_PER_TARGET [TARGET...] | long figures ROUNDS";
+    | long powercut CUTS [ext4|xfs] | long faults [COUNT] | long fuzz MINUTES_PER_TARGET [TARGET...] | long figures ROUNDS";
 
 /// Runs one of them.
 pub fn run(arguments: &[String]) -> Result<Tally, String> {
-    let [what, number, rest @ ..] = arguments else {
-        return Err(format!("usage: cargo xtask {USAGE}"));
+    let (what, number, rest) = match arguments {
+        [what, number, rest @ ..] => (what, number.as_str(), rest),
+        [what] if what == "faults" => (what, FAULTS, &[][..]),
+        _ => return Err(format!("usage: cargo xtask {USAGE}")),
     };
     let count: u64 = number
         .parse()
@@ -28,6 +33,11 @@ pub fn run(arguments: &[String]) -> Result<Tally, String> {
         "flips" => step::run(&mut flips(number)),
         "mutants" => mutants::run(number),
         "figures" => release() + figures::run(count, &binary()),
+        "powercut" => {
+            let file_system = rest.first().map_or("ext4", String::as_str);
+            with_load(|| faults::powercut(&binary(), number, file_system))
+        }
+        "faults" => with_load(|| faults::faults(&binary(), number)),
         "crash" => crash(number, rest.first().map_or("1", String::as_str)),
         "fuzz" => step::run(
             script("tests/fuzz/run.sh")
@@ -65,8 +75,12 @@ fn flips(bytes: &str) -> Command {
     command
 }
 
-/// The load of the `ci` profile on the broker that people run.
 fn crash(kills: &str, seed: &str) -> Tally {
+    with_load(|| crash_test(&binary(), kills, seed))
+}
+
+/// The load of the `ci` profile on the broker that people run.
+fn with_load(test: impl FnOnce() -> Tally) -> Tally {
     let load = [
         "-p",
         "millstream-tests",
@@ -79,7 +93,7 @@ fn crash(kills: &str, seed: &str) -> Tally {
     if built.failed > 0 {
         return built;
     }
-    built + crash_test(&binary(), kills, seed)
+    built + test()
 }
 
 /// Builds the broker that people run.

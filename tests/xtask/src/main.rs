@@ -3,6 +3,7 @@
 mod arrows;
 mod check;
 mod conformance;
+mod faults;
 mod figures;
 mod hygiene;
 mod long;
@@ -18,7 +19,8 @@ use std::process::ExitCode;
 use crate::tally::Tally;
 
 const USAGE: &str = "usage: cargo xtask COMMAND
-  check [STEP…]    everything that must hold: fmt arrows hygiene clippy build test codec fuzz crash conformance
+  check [STEP…]    everything that must hold: fmt arrows hygiene clippy build test codec fuzz crash
+                   powercut faults conformance
   fix              format, and what clippy can mend by itself
   conformance [--against kafka] [--binary FILE] [--clients A,B] [--count N]
                    foreign clients against a broker";

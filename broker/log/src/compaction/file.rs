@@ -84,7 +84,7 @@ impl CompactionFile {
         envelope::wrap(MAGIC, VERSION, &payload)
     }
 
-    fn parse(bytes: &[u8]) -> Option<(TopicId, CompactionFile)> {
+    pub(crate) fn parse(bytes: &[u8]) -> Option<(TopicId, CompactionFile)> {
         let (version, payload) = envelope::unwrap(MAGIC, bytes)?;
         if version != VERSION {
             return None;

@@ -13,7 +13,7 @@
 
 mod cleaned_batch;
 mod cleaned_segment;
-mod file;
+pub(crate) mod file;
 mod offset_map;
 mod pass;
 pub(crate) mod replacement;

@@ -25,7 +25,10 @@ impl Files {
         for entry in disk.list(directory)? {
             let path = entry.path;
             let extension = path.extension().and_then(|extension| extension.to_str());
-            if matches!(extension, Some(names::TEMPORARY | names::DELETED)) {
+            if matches!(
+                extension,
+                Some(names::TEMPORARY | names::DELETED | names::CLEANED)
+            ) {
                 files.unfinished.push(path);
             } else if let Some(base) = names::offset_of(&path, names::LOG) {
                 let length = disk.length(&path)?;

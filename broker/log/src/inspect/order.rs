@@ -12,6 +12,8 @@ pub(super) struct Order {
     pub next: Offset,
     /// Whether the next batch must have it; otherwise, behind a hole, it has this one or a later.
     pub is_sure: bool,
+    /// Whether compaction may have taken batches out before the next one.
+    pub may_have_gaps: bool,
     /// Behind a batch whose base offset was wrong: what would follow if it was right.
     alternative: Option<i64>,
     epoch: i32,
@@ -22,6 +24,7 @@ impl Order {
         Order {
             next,
             is_sure: true,
+            may_have_gaps: false,
             alternative: None,
             epoch: i32::MIN,
         }
@@ -36,17 +39,18 @@ impl Order {
     pub(super) fn check(&self, header: &BatchHeader, known: Option<&LeaderEpochs>) -> Vec<String> {
         let mut faults = Vec::new();
         let (base, next) = (header.base_offset, self.next.0);
+        let is_next = self.is_sure && !self.may_have_gaps;
         if header.last_offset_delta < 0 || base < 0 {
             faults.push("its offsets are negative".to_owned());
-        } else if self.is_sure && base != next && self.alternative != Some(base) {
+        } else if is_next && base != next && self.alternative != Some(base) {
             faults.push(format!("its base offset is {base}, expected {next}"));
-        } else if !self.is_sure && base < next {
+        } else if !is_next && base < next {
             faults.push(format!(
                 "its base offset is {base}, expected {next} or more"
             ));
         }
         let epoch = header.partition_leader_epoch;
-        let place = if self.is_sure { next } else { base };
+        let place = if is_next { next } else { base };
         match known.and_then(|known| known.of(Offset(place))) {
             Some(LeaderEpoch(known)) if known != epoch => {
                 faults.push(format!("its leader epoch is {epoch}, expected {known}"));

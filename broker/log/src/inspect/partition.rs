@@ -144,6 +144,7 @@ impl PartitionCheck<'_> {
         }
         self.order.next = base;
         self.order.is_sure = true;
+        self.order.may_have_gaps = base < self.small.gaps_end;
         true
     }
 

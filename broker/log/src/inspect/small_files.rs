@@ -1,4 +1,4 @@
-//! The files beside the segments: topic, leader epochs, producers.
+//! The files beside the segments: topic, leader epochs, producers, compaction.
 
 use std::path::{Path, PathBuf};
 
@@ -7,6 +7,7 @@ use millstream_model::Offset;
 
 use super::PartitionFolder;
 use super::files::Files;
+use crate::compaction::file::CompactionFile;
 use crate::derived::read_small;
 use crate::leader_epochs::LeaderEpochs;
 use crate::partition_metadata::{self, topic_of};
@@ -19,6 +20,8 @@ type Fault = (bool, PathBuf, String);
 pub(super) struct SmallFiles {
     /// Where each leader's records begin, if the file says.
     pub epochs: Option<LeaderEpochs>,
+    /// Segments that begin before this offset may have gaps between their batches.
+    pub gaps_end: Offset,
 }
 
 impl SmallFiles {
@@ -45,11 +48,12 @@ impl SmallFiles {
             let is_whole = producer_file::is_whole_snapshot;
             check(disk, path, *offset < point, &mut faults, is_whole);
         }
+        let gaps_end = read_gaps_end(disk, &folder.directory, point, &mut faults);
         for path in &files.unfinished {
             let what = "it was not finished, or waits for its removal".to_owned();
             faults.push((false, path.clone(), what));
         }
-        (SmallFiles { epochs }, faults)
+        (SmallFiles { epochs, gaps_end }, faults)
     }
 }
 
@@ -63,6 +67,29 @@ fn check_topic(disk: &dyn Disk, directory: &Path, was_durable: bool, faults: &mu
         }
         Err(error) => faults.push((true, path, format!("it cannot be read: {error}"))),
     }
+}
+
+/// Where the file is there and not whole, all that was durable may have gaps, as recovery has it.
+fn read_gaps_end(
+    disk: &dyn Disk,
+    directory: &Path,
+    point: Offset,
+    faults: &mut Vec<Fault>,
+) -> Offset {
+    let path = directory.join(names::COMPACTION);
+    let what = match read_small(disk, &path) {
+        Ok(None) => return Offset::ZERO,
+        Ok(Some(bytes)) => match CompactionFile::parse(&bytes) {
+            Some((owner, file)) if topic_of(disk, directory).ok() == Some(Some(owner)) => {
+                return file.gaps_end;
+            }
+            Some(_) => return Offset::ZERO,
+            None => "it is not whole: the log is compacted from its start".to_owned(),
+        },
+        Err(error) => format!("it cannot be read: {error}"),
+    };
+    faults.push((true, path, what));
+    point
 }
 
 fn read_epochs(

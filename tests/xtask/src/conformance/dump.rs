@@ -3,11 +3,12 @@
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use super::compaction::COMPACTED;
 use super::console::java;
-use crate::process::{Process, collect, last_lines};
+use crate::process::{Process, collect, last_lines, output};
 use crate::tally::Report;
 
 const DUMP: &str = "org.apache.kafka.tools.DumpLogSegments";
@@ -26,6 +27,16 @@ const COMPLAINTS: [&str; 7] = [
 /// segment at offset −1.
 const GAP: &str = " is followed by ";
 const BEGINNING: &str = "-1 is followed by ";
+
+/// Has the broker's own `log verify` look at everything that it left.
+pub fn verify(binary: &Path, data: &Path) -> Result<(), String> {
+    let mut command = Command::new(binary);
+    command.args(["log", "verify"]).arg(data);
+    match output(&mut command, DUMP_MAX)? {
+        (true, _, _) => Ok(()),
+        (false, out, err) => Err(last_lines(&format!("{out}\n{err}"), 12)),
+    }
+}
 
 /// Reads every partition folder below `data`; finding nothing to read is a failure.
 ///

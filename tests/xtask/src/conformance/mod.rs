@@ -140,6 +140,12 @@ pub fn run(options: &Options) -> Tally {
             if let Err(reason) = broker.stop() {
                 report.check("the broker stops cleanly", Err(reason));
             }
+            if !options.against_kafka {
+                report.check(
+                    "log verify finds nothing wrong",
+                    dump::verify(&options.binary, &broker.data()),
+                );
+            }
             match jars {
                 Ok(jars) => dump::check(&jars, &broker.data(), true, &mut report),
                 Err(absent) => report_absent("DumpLogSegments", absent, &mut report),

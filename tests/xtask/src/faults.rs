@@ -1,0 +1,94 @@
+//! Brokers whose disk fails them: power cuts, a sync that fails, a disk that is full. The crash test's load
+//! and judge, with other endings.
+//!
+//! Power cuts and full disks need file systems of their own: root, loop devices and `mkfs`. Where nobody
+//! may mount, they are skipped even if nothing else may be left out.
+
+use std::path::Path;
+use std::process::Command;
+
+use crate::check::built;
+use crate::step;
+use crate::tally::Tally;
+use crate::tools::{first_missing, root, target};
+
+/// The seed of runs that are to be repeated.
+const SEED: &str = "1";
+/// Segments as small as they may be: rolls are where names and files reach the disk apart.
+const SMALL_SEGMENTS: [&str; 2] = [
+    "--serve-argument=--set",
+    "--serve-argument=log.segment.bytes=1048576",
+];
+
+/// Cuts the power of a file system under this broker so many times.
+pub fn powercut(broker: &Path, cuts: &str, file_system: &str) -> Tally {
+    let make = format!("mkfs.{file_system}");
+    if let Some(left_out) = left_out("powercut", &[&make, "mount", "umount", "python3"]) {
+        return left_out;
+    }
+    run_on_volume(broker, "power-cut", cuts, file_system, &SMALL_SEGMENTS)
+}
+
+/// Fails a sync, and fills the disk, so many times each.
+pub fn faults(broker: &Path, count: &str) -> Tally {
+    failed_sync(broker, count) + full_disk(broker, count)
+}
+
+fn failed_sync(broker: &Path, count: &str) -> Tally {
+    if let Some(program) = first_missing(&["strace"]) {
+        return step::missing("failed sync", program);
+    }
+    let data = target().join("failed-sync-data");
+    if data.exists()
+        && let Err(error) = std::fs::remove_dir_all(&data)
+    {
+        println!("FAIL failed sync: {}: {error}", data.display());
+        return Tally::one(false);
+    }
+    let mut command = crash(broker, "failed-sync", count);
+    step::run_as_one(command.arg("--data-dir").arg(&data))
+}
+
+fn full_disk(broker: &Path, count: &str) -> Tally {
+    let programs = ["mkfs.ext4", "mount", "umount", "fallocate", "df"];
+    if let Some(left_out) = left_out("full disk", &programs) {
+        return left_out;
+    }
+    run_on_volume(broker, "full-disk", count, "ext4", &[])
+}
+
+fn run_on_volume(
+    broker: &Path,
+    ending: &str,
+    count: &str,
+    file_system: &str,
+    more: &[&str],
+) -> Tally {
+    let mut command = crash(broker, ending, count);
+    command.args(["--file-system", file_system, "--scratch"]);
+    command.arg(target().join(ending)).args(more);
+    step::run_as_one(&mut command)
+}
+
+fn crash(broker: &Path, ending: &str, count: &str) -> Command {
+    let mut command = Command::new(built("crash"));
+    command
+        .arg("--millstream")
+        .arg(broker)
+        .args(["--seed", SEED, "--kills", count, "--ending", ending])
+        // What the dying broker says is what is to be expected of it.
+        .env("MILLSTREAM_LOG", "off")
+        .current_dir(root());
+    command
+}
+
+/// Why it is left out here, if it is.
+fn left_out(name: &str, programs: &[&str]) -> Option<Tally> {
+    let id = Command::new("id").arg("-u").output();
+    let is_root = id.is_ok_and(|output| output.stdout == b"0\n");
+    if !is_root || !Path::new("/dev/loop-control").exists() {
+        println!("SKIP {name}: mounting a file system needs root and loop devices");
+        return Some(Tally::skip());
+    }
+    first_missing(programs).map(|program| step::missing(name, program))
+}
