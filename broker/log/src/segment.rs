@@ -554,7 +554,7 @@ impl Segment {
 
 /// The largest timestamp of a batch's records; −1 when there is none. Compaction leaves the timestamp
 /// in a batch whose records it took out.
-fn time_of(header: &BatchHeader) -> i64 {
+pub(crate) fn time_of(header: &BatchHeader) -> i64 {
     match header.record_count {
         0 => -1,
         _ => header.max_timestamp,

@@ -13,6 +13,7 @@ use crate::derived::read_small;
 use crate::index::IndexEntry;
 use crate::names;
 use crate::offset_index::OffsetEntry;
+use crate::segment::time_of;
 use crate::time_index::TimeEntry;
 
 /// The entries of one index file, and the first that is wrong.
@@ -79,8 +80,8 @@ impl IndexCheck {
             if offset < last_offset {
                 self.times
                     .fail(format!("names offset {offset}, with which no batch ends"));
-            } else if offset == last_offset && timestamp != header.max_timestamp {
-                let max = header.max_timestamp;
+            } else if offset == last_offset && timestamp != time_of(header) {
+                let max = time_of(header);
                 self.times.fail(format!(
                     "says {timestamp} of the batch that ends with offset {offset}, whose largest timestamp is {max}"
                 ));
@@ -92,8 +93,9 @@ impl IndexCheck {
                 self.times.at += 1;
             }
         }
-        if header.max_timestamp >= 0 {
-            self.largest = self.largest.max(Some(header.max_timestamp));
+        let time = time_of(header);
+        if time >= 0 {
+            self.largest = self.largest.max(Some(time));
         }
     }
 

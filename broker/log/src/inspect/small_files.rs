@@ -36,7 +36,11 @@ impl SmallFiles {
         let mut faults = Vec::new();
         let was_durable = point > folder.noted.log_start_offset.max(Offset::ZERO);
         check_topic(disk, &folder.directory, was_durable, &mut faults);
-        let epochs = read_epochs(disk, &folder.directory, was_durable, &mut faults);
+        // An epoch has its place with the first batch written in it.
+        let epochs = match files.logs.is_empty() {
+            true => None,
+            false => read_epochs(disk, &folder.directory, was_durable, &mut faults),
+        };
         for offset in &files.producers {
             let path = names::offset_file(&folder.directory, *offset, names::PRODUCERS);
             check(disk, path, *offset < point, &mut faults, |bytes| {
