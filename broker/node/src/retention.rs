@@ -40,8 +40,8 @@ impl Node {
         for topic in view.topics() {
             let retention = rules(topic);
             for partition in &topic.partitions {
-                if self.has_surplus(partition, retention, now) {
-                    surplus.push((topic, partition));
+                if let Some(start) = self.surplus_before(partition, retention, now) {
+                    surplus.push((topic, partition, start));
                 }
             }
         }
@@ -52,20 +52,19 @@ impl Node {
         effects
     }
 
-    fn has_surplus(
+    /// Where a log begins now, if segments lie before it.
+    fn surplus_before(
         &self,
         partition: &HostedPartition,
         retention: Retention,
         now: WallTime,
-    ) -> bool {
-        let Ok(mut locked) = partition.lock() else {
-            return false;
-        };
+    ) -> Option<Offset> {
+        let mut locked = partition.lock().ok()?;
         locked
             .handle_retention(retention, now)
             .unwrap_or_else(|error| {
                 tracing::error!(partition = %partition.name, %error, "retention is not enforced");
-                false
+                None
             })
     }
 
@@ -73,19 +72,14 @@ impl Node {
     /// be taken out now stays for the next run.
     fn take_out(
         &self,
-        surplus: &[(&Arc<HostedTopic>, &Arc<HostedPartition>)],
+        surplus: &[(&Arc<HostedTopic>, &Arc<HostedPartition>, Offset)],
         effects: &mut Vec<Effect>,
     ) {
-        let start = |partition: &HostedPartition| {
-            let locked = partition.lock().ok()?;
-            Some(locked.log().log_start_offset())
-        };
-        let starts: Vec<Option<Offset>> = surplus.iter().map(|(_, p)| start(p)).collect();
         if let Err(error) = self.checkpoint() {
             tracing::warn!(%error, "recovery points could not be written: no segment is removed");
             return;
         }
-        for (_, partition) in surplus {
+        for (_, partition, _) in surplus {
             if partition.mark_awaits_flush() {
                 self.queue_flush(Arc::clone(partition));
             }
@@ -93,11 +87,11 @@ impl Node {
         for directory in 0..self.directories() {
             effects.extend(self.flush(directory));
         }
-        for ((topic, partition), start) in surplus.iter().zip(starts) {
-            let (Some(start), Ok(mut locked)) = (start, partition.lock()) else {
+        for (topic, partition, start) in surplus {
+            let Ok(mut locked) = partition.lock() else {
                 continue;
             };
-            let taken = locked.log_mut().take_out_segments(start);
+            let taken = locked.take_out_segments(*start);
             drop(locked);
             match taken {
                 Ok(files) => self.remove_later(topic, files),

@@ -55,3 +55,20 @@ fn a_wall_clock_set_forward_by_years_deletes_nothing() {
     node.enforce_retention();
     assert_eq!(timestamps_left(&node), [] as [i64; 0]);
 }
+
+#[test]
+fn the_files_of_a_deleted_partition_are_left_to_the_new_topic_of_the_name() {
+    let clock = std::sync::Arc::new(SimClock::new(START));
+    let node = node_on(&SimDisk::default(), &clock, &[]);
+    let partition = std::sync::Arc::clone(&create(&node, &CONFIGS)[0]);
+    for _ in 0..3 {
+        append(&node, batch_at(START.0));
+    }
+    let mut locked = partition.lock().unwrap();
+    let start = locked.handle_delete_records(-1).unwrap();
+    assert_eq!(locked.log().segment_count(), 3);
+    // The topic goes between the move of the start and the removal.
+    locked.handle_deleted();
+    assert!(locked.take_out_segments(start).unwrap().is_empty());
+    assert_eq!(locked.log().segment_count(), 3);
+}

@@ -12,6 +12,7 @@
 //! "answer only after that is flushed" is data in a queue, and no call order can answer too early.
 
 use std::collections::BTreeSet;
+use std::io;
 use std::path::PathBuf;
 
 use bytes::Bytes;
@@ -200,18 +201,28 @@ impl Partition {
     }
 
     /// Moves the log's start behind what retention does not keep, never past what is both durable and
-    /// visible. Answers whether segments are to be taken out once that start is durable.
+    /// visible. Answers the start, if segments lie before it that are to be taken out once it is durable.
     pub fn handle_retention(
         &mut self,
         retention: Retention,
         now: WallTime,
-    ) -> Result<bool, ReadError> {
+    ) -> Result<Option<Offset>, ReadError> {
         if self.is_offline {
-            return Ok(false);
+            return Ok(None);
         }
         let upper = self.high_watermark.min(self.log.flushed_offset());
         self.log.retain(retention, upper, now)?;
-        Ok(self.log.has_surplus_segments())
+        let has_surplus = self.log.has_surplus_segments();
+        Ok(has_surplus.then_some(self.log.log_start_offset()))
+    }
+
+    /// Takes the segments before a durable start out of the log ([`Log::take_out_segments`]). A partition
+    /// that is deleted or failed is not touched: its folder may be that of a new topic of the name.
+    pub fn take_out_segments(&mut self, durable_start: Offset) -> io::Result<Vec<PathBuf>> {
+        match self.is_offline {
+            true => Ok(Vec::new()),
+            false => self.log.take_out_segments(durable_start),
+        }
     }
 
     /// Deletes the records before `offset`; −1 stands for the high watermark. Answers the log's start,
