@@ -4,8 +4,9 @@
 
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
-use millstream_env::Disk;
+use millstream_env::{Disk, File};
 use millstream_model::{LeaderEpoch, Offset};
 use millstream_protocol::records::BatchHeader;
 
@@ -14,7 +15,7 @@ use crate::listing::{Listing, remove_if_there};
 use crate::producer_state::ProducerState;
 use crate::recovery::Opening;
 use crate::scan::Found;
-use crate::{OpenError, names, producer_file};
+use crate::{LogPlace, OpenError, names, producer_file};
 
 impl Opening<'_> {
     /// Reads the epochs' file as far as it is about batches below the recovery point.
@@ -147,6 +148,25 @@ impl Opening<'_> {
         state.expire(self.now, self.config.producer_expiration);
         Ok((state, kept))
     }
+}
+
+/// Writes the epochs' file anew, under another name until it is whole. Neither its bytes nor its name are
+/// synced, unless `sync` asks for the bytes.
+pub(crate) fn write_epochs(
+    place: &LogPlace,
+    epochs: &LeaderEpochs,
+    sync: bool,
+) -> io::Result<Arc<dyn File>> {
+    let path = place.directory.join(names::LEADER_EPOCHS);
+    let temporary = path.with_extension(names::TEMPORARY);
+    let file = place.disk.open(&temporary, true)?;
+    file.truncate(0)?;
+    file.write_all_at(epochs.to_text().as_bytes(), 0)?;
+    if sync {
+        file.sync_data()?;
+    }
+    place.disk.rename(&temporary, &path)?;
+    Ok(file)
 }
 
 /// Reads a whole small file. `None` when there is none, or it is far too large to be one.

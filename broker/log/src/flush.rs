@@ -11,6 +11,7 @@ use std::sync::Arc;
 use millstream_env::File;
 use millstream_model::{Offset, WallTime};
 
+use crate::derived::write_epochs;
 use crate::listing::remove_segment;
 use crate::producer_files::ProducerFiles;
 use crate::segment::Segment;
@@ -215,23 +216,15 @@ impl Log {
     /// Replaces the epochs' file. Recovery notices an old one by the last batch's epoch, so a failure
     /// costs time later and is tried again.
     fn write_leader_epochs(&mut self) {
-        let path = self.place.directory.join(names::LEADER_EPOCHS);
-        let temporary = path.with_extension(names::TEMPORARY);
-        let write = || -> io::Result<Arc<dyn File>> {
-            let file = self.place.disk.open(&temporary, true)?;
-            file.truncate(0)?;
-            file.write_all_at(self.epochs.to_text().as_bytes(), 0)?;
-            self.place.disk.rename(&temporary, &path)?;
-            Ok(file)
-        };
-        match write() {
+        match write_epochs(&self.place, &self.epochs, false) {
             Ok(file) => {
                 self.dirty.files.push(file);
                 self.dirty.directory = true;
                 self.dirty.epochs = false;
             }
             Err(error) => {
-                tracing::warn!(path = %path.display(), %error, "leader epochs not written");
+                let directory = self.place.directory.display();
+                tracing::warn!(%directory, %error, "leader epochs not written");
             }
         }
     }

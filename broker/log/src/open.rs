@@ -6,13 +6,14 @@ use millstream_model::{Offset, WallTime};
 
 use crate::cache::TailCache;
 use crate::compaction::replacement;
+use crate::derived::write_epochs;
 use crate::flush::Dirty;
 use crate::leader_epochs::LeaderEpochs;
 use crate::listing::{Listing, list, remove_segment};
 use crate::producer_files::ProducerFiles;
 use crate::recovery::Opening;
 use crate::segment::Segment;
-use crate::{Cut, Log, LogConfig, LogPlace, OpenError, names, partition_metadata};
+use crate::{Cut, Log, LogConfig, LogPlace, OpenError, partition_metadata};
 
 /// What the last run noted of a log. The default is that of a log which was created since: it begins
 /// at offset 0, and everything in it is checked.
@@ -186,7 +187,7 @@ impl Opening<'_> {
         // Entries that were not written stay in memory.
         if_room(active.persist_indexes(place).map(drop))?;
         active.file(place)?.sync_data()?;
-        let epochs = !if_room(self.write_epochs())?;
+        let epochs = !if_room(write_epochs(place, &self.epochs, true).map(drop))?;
         if is_new {
             let metadata = partition_metadata::path_in(&place.directory);
             place.disk.open(&metadata, false)?.sync_data()?;
@@ -199,17 +200,6 @@ impl Opening<'_> {
             names: false,
             epochs,
         })
-    }
-
-    fn write_epochs(&self) -> io::Result<()> {
-        let place = self.place;
-        let path = place.directory.join(names::LEADER_EPOCHS);
-        let temporary = path.with_extension(names::TEMPORARY);
-        let file = place.disk.open(&temporary, true)?;
-        file.truncate(0)?;
-        file.write_all_at(self.epochs.to_text().as_bytes(), 0)?;
-        file.sync_data()?;
-        place.disk.rename(&temporary, &path)
     }
 }
 

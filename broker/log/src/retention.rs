@@ -11,7 +11,7 @@
 //! directory's checkpoint, and flushes the log: [`Log::checkpoint`] has written down the producers that
 //! only those segments know. Then [`Log::take_out_segments`] renames files away: a log whose first
 //! segments are missing is damaged, unless its checkpoint says that it begins later. Files that come
-//! back after a crash lie before the start, and go when the log is opened.
+//! back after a crash lie before the start, and go with the next run.
 
 use std::io;
 use std::path::PathBuf;
