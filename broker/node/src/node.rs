@@ -49,6 +49,28 @@ pub struct NodeConfig {
     pub compaction: CompactionConfig,
 }
 
+/// A broker without log directories, which are to be given; otherwise Kafka's defaults, where it has them.
+impl Default for NodeConfig {
+    fn default() -> NodeConfig {
+        NodeConfig {
+            node_id: NodeId(1),
+            cluster_id: None,
+            rack: None,
+            log_directories: Vec::new(),
+            auto_create_topics: true,
+            delete_topics: true,
+            controller: ControllerSettings::default(),
+            fetch_bytes_max: 55 << 20,
+            fetch_wait_max: Duration::from_secs(60),
+            groups: GroupConfig::default(),
+            group_shards: 50,
+            producer_expiration: Duration::from_secs(86_400),
+            retention_interval: Duration::from_secs(300),
+            compaction: CompactionConfig::default(),
+        }
+    }
+}
+
 /// An opened broker.
 pub struct Node {
     /// What requests are handed to.

@@ -7,11 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use millstream_api::HostPort;
-use millstream_coordinator::GroupConfig;
 use millstream_env::sim::{SimClock, SimDisk, SimRandom};
-use millstream_metadata::ControllerSettings;
-use millstream_model::{NodeId, WallTime};
-use millstream_node::{CompactionConfig, Node, NodeConfig};
+use millstream_model::WallTime;
+use millstream_node::{Node, NodeConfig};
 use millstream_protocol::frame::encode_request;
 use millstream_protocol::messages::MetadataRequest;
 use millstream_protocol::messages::metadata_request::MetadataRequestTopic;
@@ -79,20 +77,12 @@ impl Server {
 
 fn node_config() -> NodeConfig {
     NodeConfig {
-        node_id: NodeId(1),
-        cluster_id: None,
-        rack: None,
         log_directories: vec!["/data".into()],
         auto_create_topics: false,
-        delete_topics: true,
-        controller: ControllerSettings::default(),
         fetch_bytes_max: MIB,
         fetch_wait_max: Duration::from_secs(1),
-        groups: GroupConfig::default(),
         group_shards: 1,
-        producer_expiration: Duration::from_secs(86_400),
-        retention_interval: Duration::from_secs(300),
-        compaction: CompactionConfig::default(),
+        ..NodeConfig::default()
     }
 }
 

@@ -6,12 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use millstream_api::{Completion, Effect, Proposal};
-use millstream_coordinator::GroupConfig;
 use millstream_env::Clock;
 use millstream_env::sim::{SimClock, SimDisk, SimFaults, SimRandom};
 use millstream_metadata::ControllerSettings;
-use millstream_model::{Instant, NodeId, WallTime};
-use millstream_node::{CompactionConfig, FlushRound, Node, NodeConfig};
+use millstream_model::{Instant, WallTime};
+use millstream_node::{FlushRound, Node, NodeConfig};
 
 use super::connections::Connection;
 use super::{Violation, violation};
@@ -80,20 +79,13 @@ pub(crate) fn config() -> NodeConfig {
         }
     }
     NodeConfig {
-        node_id: NodeId(1),
-        cluster_id: None,
-        rack: None,
         log_directories: vec!["/data".into()],
         auto_create_topics: false,
-        delete_topics: true,
         controller,
         fetch_bytes_max: 1 << 20,
         fetch_wait_max: Duration::from_secs(1),
-        groups: GroupConfig::default(),
         group_shards: GROUP_SHARDS as usize,
-        producer_expiration: Duration::from_secs(86_400),
-        retention_interval: Duration::from_secs(300),
-        compaction: CompactionConfig::default(),
+        ..NodeConfig::default()
     }
 }
 

@@ -6,11 +6,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use millstream_api::Proposal;
-use millstream_coordinator::GroupConfig;
 use millstream_env::sim::{SimClock, SimDisk, SimRandom};
 use millstream_metadata::{ControllerSettings, NewTopic};
-use millstream_model::{NodeId, RequestToken, WallTime};
-use millstream_node::{CompactionConfig, Node, NodeConfig};
+use millstream_model::{RequestToken, WallTime};
+use millstream_node::{Node, NodeConfig};
 use millstream_protocol::records::{
     BatchBuilder, BatchHeader, Codec, ValidatedBatch, batches, records_of,
 };
@@ -32,23 +31,17 @@ pub fn node(settings: &[(&str, &str)]) -> Node {
 pub fn node_on(disk: &SimDisk, clock: &Arc<SimClock>, settings: &[(&str, &str)]) -> Node {
     let given = settings.iter();
     let config = NodeConfig {
-        node_id: NodeId(1),
-        cluster_id: None,
-        rack: None,
         log_directories: vec!["/data".into()],
         auto_create_topics: false,
-        delete_topics: true,
         controller: ControllerSettings {
             file_configs: given.map(|(k, v)| (k.to_string(), v.to_string())).collect(),
             ..ControllerSettings::default()
         },
         fetch_bytes_max: 1 << 20,
         fetch_wait_max: Duration::from_secs(1),
-        groups: GroupConfig::default(),
         group_shards: 1,
         producer_expiration: Duration::from_secs(7),
-        retention_interval: Duration::from_secs(300),
-        compaction: CompactionConfig::default(),
+        ..NodeConfig::default()
     };
     let clock = Arc::clone(clock);
     let random = Arc::new(SimRandom::new(1));
