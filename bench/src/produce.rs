@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::fs::File;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -47,15 +49,18 @@ pub struct ProduceArgs {
     /// Largest batch; 1 sends one record at a time
     #[arg(long, value_name = "SIZE", default_value = "64k", value_parser = parse_size)]
     batch_bytes: u64,
-    /// Records per request, in place of --batch-bytes
+    /// Records per batch, in place of --batch-bytes
     #[arg(long, value_name = "N")]
-    records_per_request: Option<u64>,
+    records_per_batch: Option<u64>,
     /// Producers, each with its own connection
     #[arg(long, value_name = "N", default_value_t = 1)]
     producers: usize,
     /// Requests that each producer has on their way
     #[arg(long, value_name = "N", default_value_t = 5)]
     in_flight: usize,
+    /// Partitions that a request has a batch for, as a producer with more than one to send does (Java's sends up to 1 MiB)
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    partitions_per_request: usize,
     /// Who must have a batch before it counts: all, 1, 0
     #[arg(long, value_name = "all|1|0", default_value = "all", value_parser = acks)]
     acks: i16,
@@ -65,6 +70,9 @@ pub struct ProduceArgs {
     /// Send without producer id and sequence
     #[arg(long)]
     no_idempotence: bool,
+    /// A directory on the broker's disk: end with a sync of its file system (syncfs), inside the time
+    #[arg(long, value_name = "DIR")]
+    sync_directory: Option<PathBuf>,
 }
 
 pub(crate) fn acks(text: &str) -> Result<i16, String> {
@@ -84,7 +92,8 @@ fn codec(text: &str) -> Result<Codec, String> {
 struct Settings {
     partitions: i32,
     record_size: u64,
-    records_per_request: usize,
+    partitions_per_request: usize,
+    records_per_batch: usize,
     producers: usize,
     in_flight: usize,
     acks: i16,
@@ -98,25 +107,26 @@ impl ProduceArgs {
             bail!("--producers, --in-flight and --record-size must be at least 1");
         }
         let target = self.common.target(Some(self.partitions)).await?;
+        if !(1..=self.partitions as usize).contains(&self.partitions_per_request) {
+            bail!("--partitions-per-request must be from 1 to --partitions");
+        }
         let idempotent = !self.no_idempotence && self.acks == -1;
-        if idempotent && self.in_flight > 5 * self.partitions as usize {
+        let in_flight_max = 5 * self.partitions as usize / self.partitions_per_request;
+        if idempotent && self.in_flight > in_flight_max {
             bail!(
-                "an idempotent producer may have 5 batches of a partition on their way: lower --in-flight to {}, or say --no-idempotence",
-                5 * self.partitions
+                "an idempotent producer may have 5 batches of a partition on their way: lower --in-flight to {in_flight_max}, or say --no-idempotence",
             );
         }
-        let per_request = match self.records_per_request {
+        let per_batch = match self.records_per_batch {
             Some(records) => (records as usize).max(1),
             None => records_in(self.batch_bytes as usize, self.record_size as usize),
         };
         let records = self.records.unwrap_or(self.bytes / self.record_size).max(1);
-        let requests = records.div_ceil(per_request as u64);
+        let per_request = (per_batch * self.partitions_per_request) as u64;
+        let requests = records.div_ceil(per_request);
         let mut loads = Vec::new();
         for producer in 0..self.producers {
-            loads.push(
-                self.load(&target, producer, per_request, idempotent)
-                    .await?,
-            );
+            loads.push(self.load(&target, producer, per_batch, idempotent).await?);
         }
 
         let remaining = Arc::new(AtomicU64::new(requests));
@@ -131,11 +141,14 @@ impl ProduceArgs {
         while let Some(finished) = tasks.join_next().await {
             latencies.add(&finished.context("a producer panicked")??);
         }
+        if let Some(directory) = &self.sync_directory {
+            sync_file_system(directory)?;
+        }
         let elapsed = start.elapsed();
         let broker_after = self.common.pid.map(Usage::of).transpose()?;
         let generator = Usage::of_self()?.cpu_seconds - generator_before.cpu_seconds;
 
-        let records = requests * per_request as u64;
+        let records = requests * per_request;
         let bytes = records * self.record_size;
         let broker = broker_before.zip(broker_after).map(|(before, after)| {
             BrokerUse::between(before, after, elapsed.as_secs_f64(), bytes, requests)
@@ -146,7 +159,8 @@ impl ProduceArgs {
             settings: Settings {
                 partitions: self.partitions,
                 record_size: self.record_size,
-                records_per_request: per_request,
+                partitions_per_request: self.partitions_per_request,
+                records_per_batch: per_batch,
                 producers: self.producers,
                 in_flight: self.in_flight,
                 acks: self.acks,
@@ -206,6 +220,11 @@ impl ProduceArgs {
                 sequence: 0,
             });
         }
+        if self.partitions_per_request > 1 && connections.len() > 1 {
+            bail!(
+                "--partitions-per-request above 1 needs a topic whose partitions all have one leader"
+            );
+        }
         // Producers begin at different partitions, so that a few of them do not move in step.
         let count = lanes.len();
         lanes.rotate_left(number % count);
@@ -215,6 +234,7 @@ impl ProduceArgs {
             topic_id: target.topic.id,
             acks: self.acks,
             in_flight: self.in_flight,
+            per_request: self.partitions_per_request,
             lanes,
         })
     }
@@ -237,6 +257,7 @@ struct Load {
     topic_id: [u8; 16],
     acks: i16,
     in_flight: usize,
+    per_request: usize,
     lanes: Vec<Lane>,
 }
 
@@ -253,7 +274,7 @@ impl Load {
             if let Some(pending) = self.send(turn).await? {
                 waiting.push_back((sent, pending));
             }
-            turn = (turn + 1) % self.lanes.len();
+            turn = (turn + self.per_request) % self.lanes.len();
         }
         while !waiting.is_empty() {
             finish(waiting.pop_front(), &mut latencies).await?;
@@ -265,9 +286,18 @@ impl Load {
     }
 
     async fn send(&mut self, turn: usize) -> anyhow::Result<Option<Pending>> {
-        let lane = &mut self.lanes[turn];
-        let records = self.template.stamped(lane.sequence);
-        lane.sequence = sequence_after(lane.sequence, self.template.record_count());
+        let count = self.lanes.len();
+        let partition_data = (0..self.per_request)
+            .map(|step| {
+                let lane = &mut self.lanes[(turn + step) % count];
+                let records = self.template.stamped(lane.sequence);
+                lane.sequence = sequence_after(lane.sequence, self.template.record_count());
+                PartitionProduceData {
+                    index: lane.partition,
+                    records: Some(records.into()),
+                }
+            })
+            .collect();
         let request = ProduceRequest {
             transactional_id: None,
             acks: self.acks,
@@ -275,12 +305,10 @@ impl Load {
             topic_data: vec![TopicProduceData {
                 name: Cow::Borrowed(&self.topic),
                 topic_id: self.topic_id,
-                partition_data: vec![PartitionProduceData {
-                    index: lane.partition,
-                    records: Some(records.into()),
-                }],
+                partition_data,
             }],
         };
+        let lane = &self.lanes[turn];
         if self.acks == 0 {
             lane.connection
                 .submit_unanswered(&request, lane.version)
@@ -303,6 +331,12 @@ impl Load {
         }
         Ok(())
     }
+}
+
+/// What a broker that does not sync has left to the kernel is part of the work.
+fn sync_file_system(directory: &Path) -> anyhow::Result<()> {
+    let synced = File::open(directory).and_then(|opened| Ok(rustix::fs::syncfs(opened)?));
+    synced.with_context(|| format!("cannot sync --sync-directory {}", directory.display()))
 }
 
 fn take_one(remaining: &AtomicU64) -> bool {
