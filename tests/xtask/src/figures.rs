@@ -7,18 +7,14 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
-use serde_json::Value;
-
 use crate::conformance::{Absent, Broker, Kind, jars};
-use crate::process::{last_lines, output};
+use crate::measure::{self, number, resident_mib, shown};
 use crate::tally::{Report, Tally};
 use crate::{step, tools};
 
-const BENCH_MAX: Duration = Duration::from_secs(300);
 /// How long a broker is left alone before its memory at rest is read.
 const REST: Duration = Duration::from_secs(5);
 const WARM_UP: [&[&str]; 3] = [
@@ -32,7 +28,7 @@ const SMALL: [&str; 7] = [
     "small",
     "--records=100000",
     "--record-size=100",
-    "--records-per-request=1",
+    "--records-per-batch=1",
     "--in-flight=5",
 ];
 
@@ -103,16 +99,9 @@ fn measure(contender: &Contender, place: PathBuf, millstream: &Path) -> Result<S
     let id = broker.id().ok_or("the broker does not run")?;
     let rest = resident_mib(id)?;
     let bench = |arguments: &[&str]| {
-        let mut command = Command::new(millstream);
-        command.arg("bench").args(arguments);
-        command.args(["--bootstrap", &broker.address(), "--pid", &id.to_string()]);
-        command.args(["-o", "json"]);
-        let (ok, out, err) = output(&mut command, BENCH_MAX)?;
-        if !ok {
-            let end = last_lines(&format!("{out}\n{err}"), 2);
-            return Err(format!("bench {}: {end}", arguments.join(" ")));
-        }
-        serde_json::from_str::<Value>(&out).map_err(|e| format!("bench: {e}"))
+        let (address, id) = (broker.address(), id.to_string());
+        let at = ["--bootstrap", &address, "--pid", &id];
+        measure::bench(millstream, &[arguments, &at].concat())
     };
     // Kafka answers COORDINATOR_LOAD_IN_PROGRESS for a while after it said that it has started, and does
     // not know a topic at once that it has just made. Neither has measured anything yet.
@@ -130,75 +119,60 @@ fn measure(contender: &Contender, place: PathBuf, millstream: &Path) -> Result<S
     let small = bench(&SMALL)?;
     let rate = bench(&["latency", "--topic", "rate", "--duration", "20s"])?;
     broker.stop()?;
-    let read = |from: &Value, path: &str| {
-        let found = from.pointer(path).and_then(Value::as_f64);
-        found.ok_or_else(|| format!("bench: no number at {path}"))
-    };
     Ok(vec![
         ("ready, s", ready.as_secs_f64()),
         ("resident at rest, MiB", rest),
-        ("resident at most, MiB", read(&rate, "/broker/peak_mib")?),
+        ("resident at most, MiB", number(&rate, "/broker/peak_mib")?),
         (
             "produce, CPU s/GB",
-            read(&produce, "/broker/cpu_seconds_per_gb")?,
+            number(&produce, "/broker/cpu_seconds_per_gb")?,
         ),
         (
             "produce, MB/s",
-            read(&produce, "/throughput/megabytes_per_second")?,
+            number(&produce, "/throughput/megabytes_per_second")?,
         ),
         (
             "produce, acknowledgement p50, ms",
-            read(&produce, "/acknowledgement/p50_ms")?,
+            number(&produce, "/acknowledgement/p50_ms")?,
         ),
         (
             "produce, acknowledgement p99, ms",
-            read(&produce, "/acknowledgement/p99_ms")?,
+            number(&produce, "/acknowledgement/p99_ms")?,
         ),
         (
             "consume, CPU s/GB",
-            read(&consume, "/broker/cpu_seconds_per_gb")?,
+            number(&consume, "/broker/cpu_seconds_per_gb")?,
         ),
         (
             "consume, MB/s",
-            read(&consume, "/throughput/megabytes_per_second")?,
+            number(&consume, "/throughput/megabytes_per_second")?,
         ),
         (
             "small produce request, CPU µs",
-            read(&small, "/broker/cpu_seconds_per_million_requests")?,
+            number(&small, "/broker/cpu_seconds_per_million_requests")?,
         ),
         (
             "small produce requests/s",
-            read(&small, "/throughput/requests_per_second")?,
+            number(&small, "/throughput/requests_per_second")?,
         ),
-        ("1,000/s: cores", read(&rate, "/broker/cores")?),
+        ("1,000/s: cores", number(&rate, "/broker/cores")?),
         (
             "1,000/s: acknowledgement p50, ms",
-            read(&rate, "/acknowledgement/p50_ms")?,
+            number(&rate, "/acknowledgement/p50_ms")?,
         ),
         (
             "1,000/s: acknowledgement p99, ms",
-            read(&rate, "/acknowledgement/p99_ms")?,
+            number(&rate, "/acknowledgement/p99_ms")?,
         ),
         (
             "1,000/s: end to end p50, ms",
-            read(&rate, "/end_to_end/p50_ms")?,
+            number(&rate, "/end_to_end/p50_ms")?,
         ),
         (
             "1,000/s: end to end p99, ms",
-            read(&rate, "/end_to_end/p99_ms")?,
+            number(&rate, "/end_to_end/p99_ms")?,
         ),
     ])
-}
-
-fn resident_mib(id: u32) -> Result<f64, String> {
-    let path = format!("/proc/{id}/status");
-    let status = fs::read_to_string(&path).map_err(|e| format!("{path}: {e}"))?;
-    status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:")?.split_whitespace().next())
-        .and_then(|kib| kib.parse::<f64>().ok())
-        .map(|kib| kib / 1024.0)
-        .ok_or_else(|| format!("{path} has no VmRSS"))
 }
 
 fn print_table(contenders: &[Contender], samples: &[Vec<Sample>]) {
@@ -224,10 +198,5 @@ fn cell(mut values: Vec<f64>) -> String {
         return "none".to_owned();
     };
     let median = (values[(values.len() - 1) / 2] + values[values.len() / 2]) / 2.0;
-    let shown = |value: f64| match value {
-        v if v >= 100.0 => format!("{v:.0}"),
-        v if v >= 10.0 => format!("{v:.1}"),
-        v => format!("{v:.2}"),
-    };
     format!("{} ({}–{})", shown(median), shown(*least), shown(*most))
 }

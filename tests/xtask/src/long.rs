@@ -8,14 +8,15 @@ use std::time::Instant;
 use crate::check::{crash_test, script};
 use crate::tally::Tally;
 use crate::tools::{cargo, root, target};
-use crate::{faults, figures, mutants, step};
+use crate::{durability, faults, figures, mutants, recovery, step};
 
 /// Faults of each kind where no number is given.
 const FAULTS: &str = "10";
 
 /// What can be run, with what each number means.
 pub const USAGE: &str = "long sim SEEDS | long mutants SEEDS | long flips BYTES | long crash KILLS [SEED] \
-    | long powercut CUTS [ext4|xfs] | long faults [COUNT] | long fuzz MINUTES_PER_TARGET [TARGET...] | long figures ROUNDS";
+    | long powercut CUTS [ext4|xfs] | long faults [COUNT] | long fuzz MINUTES_PER_TARGET [TARGET...] | long figures ROUNDS \
+    | long durability ROUNDS | long recovery GIGABYTES";
 
 /// Runs one of them.
 pub fn run(arguments: &[String]) -> Result<Tally, String> {
@@ -33,6 +34,8 @@ pub fn run(arguments: &[String]) -> Result<Tally, String> {
         "flips" => step::run(&mut flips(number)),
         "mutants" => mutants::run(number),
         "figures" => release() + figures::run(count, &binary()),
+        "durability" => release() + durability::run(count, &binary()),
+        "recovery" => release() + recovery::run(count, &binary()),
         "powercut" => {
             let file_system = rest.first().map_or("ext4", String::as_str);
             with_load(|| faults::powercut(&binary(), number, file_system))

@@ -3,12 +3,15 @@
 mod arrows;
 mod check;
 mod conformance;
+mod durability;
 mod faults;
 mod figures;
 mod hygiene;
 mod long;
+mod measure;
 mod mutants;
 mod process;
+mod recovery;
 mod step;
 mod tally;
 mod tools;

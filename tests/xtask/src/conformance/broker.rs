@@ -39,6 +39,7 @@ pub struct Broker {
     second_port: u16,
     process: Option<Process>,
     starts: u32,
+    sync_delay: Duration,
 }
 
 impl Broker {
@@ -56,11 +57,25 @@ impl Broker {
             second_port,
             process: None,
             starts: 0,
+            sync_delay: Duration::ZERO,
         })
     }
 
     pub fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port)
+    }
+
+    /// From its next start on, every sync takes so much longer. Only Millstream, and only where there is
+    /// `strace`.
+    pub fn delay_syncs(&mut self, delay: Duration) {
+        self.sync_delay = delay;
+    }
+
+    /// Kills it, as `kill -9` does.
+    pub fn kill(&mut self) {
+        if let Some(process) = self.process.take() {
+            process.kill();
+        }
     }
 
     /// Its process id while it runs.
@@ -127,7 +142,13 @@ impl Broker {
     }
 
     fn millstream(&self, binary: &Path, settings: &[(&str, &str)]) -> Command {
-        let mut command = Command::new(binary);
+        let mut command = if self.sync_delay.is_zero() {
+            Command::new(binary)
+        } else {
+            let mut traced = delayed_syncs(self.sync_delay);
+            traced.arg(binary);
+            traced
+        };
         command.arg("serve").arg("--data-dir").arg(self.data());
         command.args([
             "--listen",
@@ -174,6 +195,17 @@ impl Broker {
         command.arg(&file);
         Ok(command)
     }
+}
+
+/// `strace` beside the program, which keeps its process id; calls other than syncs do not stop for it.
+fn delayed_syncs(delay: Duration) -> Command {
+    let syncs = "fsync,fdatasync,syncfs";
+    let mut strace = Command::new("strace");
+    strace.args(["-D", "-f", "--seccomp-bpf", "-qq", "-o", "/dev/null", "-e"]);
+    strace.arg(format!("trace={syncs}"));
+    let delay = delay.as_micros();
+    strace.args(["-e", &format!("inject={syncs}:delay_enter={delay}")]);
+    strace
 }
 
 /// Two ports that nobody holds, below the range that the system gives out by itself.

@@ -1,0 +1,212 @@
+//! `cargo xtask long durability ROUNDS`: what it costs that acknowledged means durable, beside what the
+//! machine can do at best (`millstream bench floor`) and beside `millstream.durability=replicated`.
+//!
+//! Every throughput is measured with both durabilities in turn and ends with a `syncfs` inside its time.
+//! A warm-up first fills the page cache, and its directory stays: on a virtual machine new memory, and
+//! memory that was free for a while, is slow at its first touch.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::conformance::{Broker, Kind};
+use crate::measure::{bench, number, shown};
+use crate::tally::{Report, Tally};
+use crate::tools::{first_missing, target};
+
+/// What is added to each sync in the runs on a slow disk.
+const SYNC_DELAY: Duration = Duration::from_millis(5);
+const LATENCY: [&str; 5] = [
+    "latency",
+    "--rate=1000",
+    "--duration=20s",
+    "--no-consumer",
+    "--topic=rate",
+];
+const DURABILITIES: [&str; 2] = ["fsync", "replicated"];
+
+/// A load at saturation: 1 KiB records, batches of 64 KiB, 4 producers.
+struct Load {
+    name: &'static str,
+    arguments: &'static [&'static str],
+}
+
+const LOADS: [Load; 4] = [
+    Load {
+        name: "1 partition",
+        arguments: &["--partitions=1"],
+    },
+    Load {
+        name: "500 partitions, a batch in a request",
+        arguments: &["--partitions=500"],
+    },
+    Load {
+        name: "500 partitions, 16 batches in a request",
+        arguments: &["--partitions=500", "--partitions-per-request=16"],
+    },
+    Load {
+        name: "500 partitions, 16 batches in a request, 20 in flight",
+        arguments: &[
+            "--partitions=500",
+            "--partitions-per-request=16",
+            "--in-flight=20",
+        ],
+    },
+];
+
+struct Durability<'a> {
+    millstream: &'a Path,
+    folder: PathBuf,
+    report: Report,
+}
+
+/// Measures so many rounds and prints a table for each.
+pub fn run(rounds: u64, millstream: &Path) -> Tally {
+    let mut durability = Durability {
+        millstream,
+        folder: target().join("durability"),
+        report: Report::new("durability"),
+    };
+    for round in 1..=rounds {
+        let warm = durability.warm_up();
+        durability.report.check("warm-up", warm);
+        let latency = durability.latency();
+        durability
+            .report
+            .check(&format!("latency, round {round}"), latency);
+        let throughput = durability.throughputs(Duration::ZERO);
+        durability
+            .report
+            .check(&format!("throughput, round {round}"), throughput);
+        if let Some(program) = first_missing(&["strace"]) {
+            durability
+                .report
+                .skip("throughput with slow syncs", program);
+            continue;
+        }
+        let throughput = durability.throughputs(SYNC_DELAY);
+        durability.report.check(
+            &format!("throughput with slow syncs, round {round}"),
+            throughput,
+        );
+    }
+    if let Err(e) = fs::remove_dir_all(&durability.folder) {
+        println!("{}: {e}", durability.folder.display());
+    }
+    durability.report.finish()
+}
+
+impl Durability<'_> {
+    /// Runs `millstream bench` on a broker of its own.
+    fn measure(
+        &self,
+        place: &str,
+        durability: &str,
+        delay: Duration,
+        arguments: &[&str],
+    ) -> Result<Value, String> {
+        let kind = Kind::Millstream {
+            binary: self.millstream.to_owned(),
+        };
+        let mut broker = Broker::new(kind, &self.folder.join(place))?;
+        broker.delay_syncs(delay);
+        broker.start(&[("millstream.durability", durability)])?;
+        let id = broker.id().ok_or("the broker does not run")?.to_string();
+        let address = broker.address();
+        let at = ["--bootstrap", &address, "--pid", &id];
+        let data = broker.data().display().to_string();
+        let end = ["--sync-directory", &data];
+        let end = if arguments[0] == "produce" {
+            &end[..]
+        } else {
+            &[]
+        };
+        let measured = bench(self.millstream, &[arguments, &at, end].concat())?;
+        broker.stop()?;
+        Ok(measured)
+    }
+
+    fn warm_up(&self) -> Result<(), String> {
+        let arguments = ["produce", "--bytes=10g", "--partitions=4", "--producers=4"];
+        self.measure("warm", "replicated", Duration::ZERO, &arguments)
+            .map(drop)
+    }
+
+    fn latency(&self) -> Result<(), String> {
+        let folder = self.folder.display().to_string();
+        let floor = [
+            "floor",
+            "--rate=1000",
+            "--duration=10s",
+            "--directory",
+            &folder,
+        ];
+        let floor = bench(self.millstream, &floor)?;
+        let measured = self.measure("broker", "fsync", Duration::ZERO, &LATENCY)?;
+        let (round_trip, sync) = (
+            number(&floor, "/round_trip/p50_ms")?,
+            number(&floor, "/append_and_sync/p50_ms")?,
+        );
+        let sync_p99 = number(&floor, "/append_and_sync/p99_ms")?;
+        let (p50, p99) = (
+            number(&measured, "/acknowledgement/p50_ms")?,
+            number(&measured, "/acknowledgement/p99_ms")?,
+        );
+        println!("| at 1,000/s | floor, ms | measured, ms | ratio |");
+        println!("| --- | --- | --- | --- |");
+        let floor_p50 = round_trip + sync;
+        println!(
+            "| acknowledgement p50; round trip {} + append and sync {} | {} | {} | {} |",
+            shown(round_trip),
+            shown(sync),
+            shown(floor_p50),
+            shown(p50),
+            shown(p50 / floor_p50)
+        );
+        println!(
+            "| acknowledgement p99; append and sync p99 | {} | {} | {} |",
+            shown(sync_p99),
+            shown(p99),
+            shown(p99 / sync_p99)
+        );
+        println!(
+            "the disk: {} MB/s in sequence, {} MB/s in batches of 64 KiB to 500 files by 20 writers, each synced",
+            shown(number(&floor, "/sequential_write/megabytes_per_second")?),
+            shown(number(&floor, "/many_files/megabytes_per_second")?)
+        );
+        Ok(())
+    }
+
+    fn throughputs(&self, delay: Duration) -> Result<(), String> {
+        println!(
+            "| {} ms more for each sync | fsync, MB/s | replicated, MB/s | share | fsync: CPU s/GB, p50, p99 ms |",
+            delay.as_millis()
+        );
+        println!("| --- | --- | --- | --- | --- |");
+        for load in &LOADS {
+            let common = ["produce", "--bytes=2g", "--producers=4"];
+            let arguments = [&common, load.arguments].concat();
+            let mut measured = Vec::new();
+            for durability in DURABILITIES {
+                measured.push(self.measure("broker", durability, delay, &arguments)?);
+            }
+            let [fsync, replicated] = &measured[..] else {
+                return Err("two durabilities are measured".to_owned());
+            };
+            let rate = |of| number(of, "/throughput/megabytes_per_second");
+            println!(
+                "| {} | {} | {} | {:.0} % | {}, {}, {} |",
+                load.name,
+                shown(rate(fsync)?),
+                shown(rate(replicated)?),
+                100.0 * rate(fsync)? / rate(replicated)?,
+                shown(number(fsync, "/broker/cpu_seconds_per_gb")?),
+                shown(number(fsync, "/acknowledgement/p50_ms")?),
+                shown(number(fsync, "/acknowledgement/p99_ms")?)
+            );
+        }
+        Ok(())
+    }
+}
