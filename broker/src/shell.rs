@@ -246,9 +246,7 @@ impl Shell {
 
     fn run_checkpoints(&self) {
         while self.checkpoints.take(Some(CHECKPOINT_INTERVAL)).is_some() {
-            if let Err(error) = self.node.checkpoint() {
-                tracing::warn!(%error, "recovery points could not be written");
-            }
+            self.carry_out(self.node.checkpoint());
         }
     }
 }

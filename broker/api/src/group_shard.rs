@@ -97,7 +97,10 @@ impl GroupShard {
             return;
         };
         let outcome = decide(&mut Shard::loading(broker.config.groups.clone()));
-        let is_hosted = broker.view().topic(OFFSETS_TOPIC).is_some();
+        let view = broker.view();
+        let topic = view.topic(OFFSETS_TOPIC);
+        let partition = topic.and_then(|topic| topic.partitions.get(self.index));
+        let is_hosted = partition.is_some_and(|partition| !partition.is_offline());
         for answer in outcome.answers {
             effects.push(match is_hosted {
                 true => complete(answer),
@@ -267,7 +270,13 @@ impl Active {
                 .lock()
                 .map_err(|_| failed(&"the partition is offline"))?;
             let frame_bytes = batch.len();
-            locked.handle_append(batch, frame_bytes, &validated, Acks::Leader, NOBODY, wall)
+            let append =
+                locked.handle_append(batch, frame_bytes, &validated, Acks::Leader, NOBODY, wall);
+            if locked.log().is_offline() {
+                // The next round retires what has failed.
+                queue_flush(&self.partition, effects);
+            }
+            append
         };
         let append = append.map_err(|error| failed(&error))?;
         if append.needs_flush {

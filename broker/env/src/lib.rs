@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 mod descriptors;
+mod failure;
 mod memory;
 mod real;
 mod seam;
@@ -17,6 +18,7 @@ pub mod sim;
 mod volume;
 
 pub use descriptors::raise_descriptor_limit;
+pub use failure::{is_disk_failure, is_out_of_room};
 pub use memory::memory_bytes;
 pub use real::{RealClock, RealDisk, RealRandom};
 pub use seam::{Clock, DirectoryEntry, Disk, File, Random, Volume};

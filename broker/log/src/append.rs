@@ -103,20 +103,23 @@ impl Log {
         if !must {
             return Ok(());
         }
-        self.roll(now).map_err(|source| AppendError::Io {
-            path: self.place.directory.clone(),
-            source,
+        self.roll(now).map_err(|source| {
+            self.note_failure(&source);
+            AppendError::Io {
+                path: self.place.directory.clone(),
+                source,
+            }
         })
     }
 
     /// Writes header and records at the end of the active segment, whole or not at all.
     fn write(&mut self, header: &[u8; HEADER_SIZE], records: &[u8]) -> Result<(), AppendError> {
         let active = self.segments.last().expect("segment list is never empty");
-        let error = |source| AppendError::Io {
+        let failed = |source| AppendError::Io {
             path: active.log_path(&self.place),
             source,
         };
-        let file = active.file(&self.place).map_err(error)?;
+        let file = active.file(&self.place).map_err(failed)?;
         let parts = [IoSlice::new(header), IoSlice::new(records)];
         let size = header.len() + records.len();
         let failure = match file.write_vectored_at(&parts, active.size) {
@@ -124,16 +127,19 @@ impl Log {
             Ok(_) => io::ErrorKind::WriteZero.into(),
             Err(failure) => failure,
         };
-        let failure = error(failure);
-        if let Err(source) = file.truncate(active.size) {
-            let path = active.log_path(&self.place);
+        let (path, position) = (active.log_path(&self.place), active.size);
+        if let Err(source) = file.truncate(position) {
             tracing::error!(
-                path = %path.display(), position = active.size, error = %source,
+                path = %path.display(), position, error = %source,
                 "failed append cannot be taken back: log is offline"
             );
             self.is_offline = true;
         }
-        Err(failure)
+        self.note_failure(&failure);
+        Err(AppendError::Io {
+            path,
+            source: failure,
+        })
     }
 
     /// Makes a written batch part of the log.

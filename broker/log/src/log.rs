@@ -10,6 +10,7 @@
 //! Appending, flushing, reading, looking up and opening have a file each.
 
 use std::fmt;
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -61,6 +62,7 @@ pub struct Log {
     pub(crate) cache: TailCache,
     pub(crate) dirty: Dirty,
     pub(crate) is_offline: bool,
+    pub(crate) has_disk_failed: bool,
     /// Checkpoints since the last append.
     pub(crate) idle_checkpoints: u8,
 }
@@ -121,6 +123,21 @@ impl Log {
     #[must_use]
     pub fn is_offline(&self) -> bool {
         self.is_offline
+    }
+
+    /// Whether that failure was one of the disk as a whole ([`millstream_env::is_disk_failure`]): then
+    /// nothing else on it is to be believed either.
+    #[must_use]
+    pub fn has_disk_failed(&self) -> bool {
+        self.has_disk_failed
+    }
+
+    /// Ends the log's service if an error of a call that changes something says that its disk has failed.
+    pub(crate) fn note_failure(&mut self, error: &io::Error) {
+        if millstream_env::is_disk_failure(error) {
+            self.is_offline = true;
+            self.has_disk_failed = true;
+        }
     }
 
     /// The epoch of the last batch.

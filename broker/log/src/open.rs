@@ -117,6 +117,7 @@ impl Log {
             flushed_offset: log_end_offset,
             producers: producers.0,
             is_offline: false,
+            has_disk_failed: false,
             place,
             config,
             segments,
@@ -207,12 +208,7 @@ impl Opening<'_> {
 fn if_room(written: io::Result<()>) -> io::Result<bool> {
     match written {
         Ok(()) => Ok(true),
-        Err(error)
-            if matches!(
-                error.kind(),
-                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
-            ) =>
-        {
+        Err(error) if millstream_env::is_out_of_room(&error) => {
             tracing::warn!(%error, "no room for what recovery made again: it is written later");
             Ok(false)
         }

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use millstream_model::{BrokerEpoch, LeaderEpoch, NodeId, TopicId};
+use millstream_model::{BrokerEpoch, DirectoryId, LeaderEpoch, NodeId, TopicId};
 
 use crate::delta::Delta;
 use crate::record::{BrokerStartRecord, ConfigRecord, ProducerIdsRecord};
@@ -31,6 +31,19 @@ pub struct PartitionImage {
     pub isr: Arc<[NodeId]>,
     /// Counts its changes.
     pub partition_epoch: i32,
+    /// The log directories that hold it, in the order of the replicas. Empty: nobody has said.
+    pub directories: Arc<[DirectoryId]>,
+}
+
+impl PartitionImage {
+    /// The log directory that holds a broker's replica; [`DirectoryId::UNASSIGNED`] where nobody has said.
+    /// `None`: the broker holds none.
+    #[must_use]
+    pub fn directory_of(&self, node: NodeId) -> Option<DirectoryId> {
+        let replica = self.replicas.iter().position(|replica| *replica == node)?;
+        let directory = self.directories.get(replica).copied();
+        Some(directory.unwrap_or(DirectoryId::UNASSIGNED))
+    }
 }
 
 /// One topic.
@@ -260,6 +273,7 @@ impl Image {
         if record.replicas.is_empty() {
             return Err("a partition without replicas".into());
         }
+        let directories = directories(record)?;
         let topics = Arc::make_mut(&mut self.topics);
         delta.mark_changed(id, &topics.by_id);
         let topic = topics
@@ -273,6 +287,7 @@ impl Image {
             replicas: record.replicas.iter().map(|&node| NodeId(node)).collect(),
             isr: record.isr.iter().map(|&node| NodeId(node)).collect(),
             partition_epoch: record.partition_epoch,
+            directories,
         };
         let count = topic.partitions.len();
         match topic.partitions.get_mut(index) {
@@ -374,6 +389,18 @@ impl Image {
         self.next_producer_id = record.next_producer_id;
         Ok(())
     }
+}
+
+fn directories(record: &PartitionRecord) -> Result<Arc<[DirectoryId]>, String> {
+    let (count, replicas) = (record.directories.len(), record.replicas.len());
+    if count != 0 && count != replicas {
+        return Err(format!("{count} directories for {replicas} replicas"));
+    }
+    let id = |bytes: &Vec<u8>| match <[u8; 16]>::try_from(&bytes[..]) {
+        Ok(id) => Ok(DirectoryId(TopicId(id))),
+        Err(_) => Err(format!("a directory id has 16 bytes, not {}", bytes.len())),
+    };
+    record.directories.iter().map(id).collect()
 }
 
 fn topic_id(bytes: &[u8]) -> Result<TopicId, String> {

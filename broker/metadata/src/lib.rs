@@ -9,6 +9,7 @@
 
 #![forbid(unsafe_code)]
 
+mod assign_directories;
 mod config_value;
 mod controller;
 mod create_partitions;
@@ -23,6 +24,7 @@ mod snapshot;
 mod topic_config;
 mod topic_config_def;
 
+pub use assign_directories::DirectoryAssignment;
 pub use config_value::{ConfigRange, ConfigType, InvalidConfig, check_value, split_list};
 pub use controller::{
     Controller, ControllerSettings, Decision, InternalTopicSettings, PRODUCER_ID_BLOCK,

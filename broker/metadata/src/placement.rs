@@ -107,5 +107,7 @@ pub(crate) fn new_partition(replicas: &[NodeId]) -> PartitionImage {
         replicas: replicas.into(),
         isr: replicas.into(),
         partition_epoch: 0,
+        // Each broker chooses for its own replicas.
+        directories: [].into(),
     }
 }

@@ -60,6 +60,10 @@ pub struct PartitionRecord {
     /// Counts the changes of this partition.
     #[prost(int32, tag = "7")]
     pub partition_epoch: i32,
+    /// Ids of the log directories that hold the replicas, 16 bytes each, in the replicas' order; zero where
+    /// none has been chosen (KIP-858). Empty in records of before there was the field.
+    #[prost(bytes = "vec", repeated, tag = "8")]
+    pub directories: Vec<Vec<u8>>,
 }
 
 /// Deletes a topic, its partitions and its configs.
@@ -252,6 +256,7 @@ mod tests {
             replicas: vec![1, 4],
             isr: vec![1],
             partition_epoch: 5,
+            directories: Vec::new(),
         })
     }
 
@@ -266,6 +271,23 @@ mod tests {
         ]);
         assert_eq!(payload, expected);
         assert_eq!(Record::decode(3, &payload), Ok(Some(partition())));
+    }
+
+    #[test]
+    fn golden_bytes_of_a_partition_with_its_directories() {
+        let mut record = partition();
+        if let Record::Partition(partition) = &mut record {
+            partition.directories = vec![vec![9; 16], vec![0; 16]];
+        }
+        let (_, payload) = record.encode();
+        let (_, before) = partition().encode();
+        let mut expected = before.to_vec();
+        expected.extend([0x42, 16]);
+        expected.extend([9; 16]);
+        expected.extend([0x42, 16]);
+        expected.extend([0; 16]);
+        assert_eq!(payload, expected);
+        assert_eq!(Record::decode(3, &payload), Ok(Some(record)));
     }
 
     #[test]

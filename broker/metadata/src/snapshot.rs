@@ -104,6 +104,11 @@ pub(crate) fn partition_record(
         replicas: ids(&partition.replicas),
         isr: ids(&partition.isr),
         partition_epoch: partition.partition_epoch,
+        directories: partition
+            .directories
+            .iter()
+            .map(|directory| directory.0.0.to_vec())
+            .collect(),
     }
 }
 

@@ -6,11 +6,11 @@ mod common;
 use bytes::Bytes;
 use common::{Cluster, topic, with_config};
 use millstream_metadata::{
-    BrokerLayers, ConfigRecord, ConfigSource, Configs, Durability, Image, MorePartitions, NewTopic,
-    PartitionRecord, Record, SnapshotError, TopicConfig, TopicRecord, TopicToDelete,
-    decode_records, encode_records, topic_config_def,
+    BrokerLayers, ConfigRecord, ConfigSource, Configs, DirectoryAssignment, Durability, Image,
+    MorePartitions, NewTopic, PartitionRecord, Record, SnapshotError, TopicConfig, TopicRecord,
+    TopicToDelete, decode_records, encode_records, topic_config_def,
 };
-use millstream_model::{BrokerEpoch, NodeId, TopicId};
+use millstream_model::{BrokerEpoch, DirectoryId, NodeId, TopicId};
 use proptest::prelude::*;
 
 fn delete(cluster: &mut Cluster, topics: &[TopicToDelete]) -> Vec<i16> {
@@ -240,6 +240,7 @@ fn records_that_contradict_the_image_are_refused_whole() {
         replicas: vec![1],
         isr: vec![1],
         partition_epoch: 0,
+        directories: Vec::new(),
     };
     let broken = [
         PartitionRecord {
@@ -269,6 +270,14 @@ fn records_that_contradict_the_image_are_refused_whole() {
         PartitionRecord {
             partition: 0,
             leader_epoch: -1,
+            ..partition.clone()
+        },
+        PartitionRecord {
+            directories: vec![vec![1; 16], vec![2; 16]],
+            ..partition.clone()
+        },
+        PartitionRecord {
+            directories: vec![vec![1; 15]],
             ..partition.clone()
         },
     ];
@@ -376,6 +385,68 @@ fn typed_configs_are_the_ones_in_force() {
         (None, Some(604_800_000))
     );
     assert!(!default.is_compacted && default.is_deleted_by_retention);
+}
+
+#[test]
+fn the_directories_of_replicas_survive_a_snapshot() {
+    let mut cluster = Cluster::of(2);
+    let id = cluster.create_one(topic("t", 1)).unwrap().id;
+    let unassigned = &cluster.image.topic("t").unwrap().partitions[0];
+    let leader = unassigned.leader;
+    assert_eq!(
+        unassigned.directory_of(leader),
+        Some(DirectoryId::UNASSIGNED)
+    );
+    assert_eq!(unassigned.directory_of(NodeId(3)), None);
+    let placed = PartitionRecord {
+        topic_id: id.0.to_vec(),
+        partition: 0,
+        leader: 2,
+        leader_epoch: 1,
+        replicas: vec![2, 1],
+        isr: vec![2],
+        partition_epoch: 1,
+        directories: vec![vec![7; 16], vec![0; 16]],
+    };
+    cluster.apply(&[placed.into()]);
+    let bytes = encode_records(&cluster.image.to_records());
+    let (image, _) = Image::default()
+        .apply(&decode_records(&bytes).unwrap())
+        .unwrap();
+    assert_eq!(image, cluster.image);
+    let partition = &image.topic("t").unwrap().partitions[0];
+    assert_eq!(
+        partition.directory_of(NodeId(2)),
+        Some(DirectoryId(TopicId([7; 16])))
+    );
+}
+
+#[test]
+fn a_broker_says_where_its_replicas_are_and_nobody_elses() {
+    let mut cluster = Cluster::of(2);
+    let id = cluster.create_one(topic("t", 2)).unwrap().id;
+    let image = &cluster.image;
+    let holder = |index: usize| image.topic("t").unwrap().partitions[index].leader;
+    let (first, directory) = (holder(0), DirectoryId(TopicId([7; 16])));
+    let assignment = |partition| DirectoryAssignment {
+        topic_id: id,
+        partition,
+        directory,
+    };
+    let records = cluster.controller.decide_assign_directories(
+        image,
+        first,
+        &[assignment(0), assignment(1), assignment(2)],
+    );
+    assert_eq!(
+        records.len(),
+        1,
+        "the other partition is the other broker's"
+    );
+    cluster.apply(&records);
+    let partition = &cluster.image.topic("t").unwrap().partitions[0];
+    assert_eq!(partition.directory_of(first), Some(directory));
+    assert_eq!((partition.leader, partition.partition_epoch), (first, 1));
 }
 
 #[test]

@@ -2,11 +2,28 @@
 
 use std::fmt;
 
+use crate::TopicId;
+
 /// A broker of the cluster (`node.id`). *Bounds*: ≥ 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeId(pub i32);
 
 impl fmt::Display for NodeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+/// A log directory (`directory.id` of its `meta.properties`, KIP-858). Its text form is that of a topic id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DirectoryId(pub TopicId);
+
+impl DirectoryId {
+    /// No directory has been chosen yet.
+    pub const UNASSIGNED: DirectoryId = DirectoryId(TopicId::ZERO);
+}
+
+impl fmt::Display for DirectoryId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.0)
     }

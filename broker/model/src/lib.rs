@@ -10,7 +10,7 @@ mod offset;
 mod time;
 mod topic;
 
-pub use id::{BrokerEpoch, NodeId, ProducerEpoch, ProducerId, RequestToken, Sequence};
+pub use id::{BrokerEpoch, DirectoryId, NodeId, ProducerEpoch, ProducerId, RequestToken, Sequence};
 pub use offset::{LeaderEpoch, Offset};
 pub use time::{Instant, WallTime};
 pub use topic::{InvalidTopicName, TopicId, TopicPartition, check_topic_name, names_collide};

@@ -12,6 +12,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use millstream_api::{Effect, HostedTopic};
+use millstream_env::is_disk_failure;
 use millstream_log::{
     CompactionError, CompactionPass, CompactionRules, OffsetMap, PassStep, ReadError,
 };
@@ -173,8 +174,10 @@ impl Node {
                 tracing::info!(partition = %partition.name, segment = base.0, "retention was faster than compaction");
             }
             CompactionError::Sync { .. } => {
-                tracing::error!(partition = %partition.name, %error, "the log directory is offline until the next start");
-                self.lose_directory(partition.directory, effects);
+                self.lose_directory(partition.directory, &error, effects);
+            }
+            CompactionError::Write { ref source, .. } if is_disk_failure(source) => {
+                self.lose_directory(partition.directory, &error, effects);
             }
             CompactionError::Read(_) | CompactionError::Write { .. } => {
                 tracing::error!(partition = %partition.name, %error, "log is not compacted");

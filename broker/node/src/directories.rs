@@ -1,26 +1,33 @@
 //! The log directories of a broker (`log.dirs`).
 
 use std::collections::{BTreeMap, VecDeque};
+use std::fmt::Display;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use millstream_env::{Disk, Volume};
+use millstream_env::{Disk, File, Volume};
 use millstream_log::{Checkpoint, Noted};
-use millstream_model::TopicId;
+use millstream_model::{DirectoryId, TopicId};
 use millstream_replica::HostedPartition;
 
 /// One log directory.
 pub struct LogDirectory {
     /// Where it is.
     pub path: PathBuf,
-    /// The file system it is on.
-    pub(crate) volume: Arc<dyn Volume>,
+    /// What `meta.properties` calls it; [`DirectoryId::UNASSIGNED`] when that could not be read.
+    pub(crate) id: DirectoryId,
+    /// The file system it is on. `None`: it could not be opened.
+    volume: Option<Arc<dyn Volume>>,
     /// What the last run noted of its partitions.
     noted: Option<BTreeMap<(TopicId, i32), Noted>>,
     dirty: Mutex<Dirty>,
     has_failed: AtomicBool,
+    /// Why it has.
+    failure: Mutex<Option<String>>,
+    /// Whether its partitions have been told.
+    has_retired: AtomicBool,
     /// The checkpoint as it was last written.
     written: Mutex<Option<Checkpoint>>,
 }
@@ -28,15 +35,34 @@ pub struct LogDirectory {
 impl LogDirectory {
     pub(crate) fn new(
         path: PathBuf,
+        id: DirectoryId,
         volume: Arc<dyn Volume>,
         noted: Option<BTreeMap<(TopicId, i32), Noted>>,
     ) -> LogDirectory {
         LogDirectory {
-            path,
-            volume,
+            volume: Some(volume),
             noted,
+            ..LogDirectory::unopened(path, id)
+        }
+    }
+
+    /// One that cannot be served from, for this reason.
+    pub(crate) fn offline(path: PathBuf, id: DirectoryId, reason: &dyn Display) -> LogDirectory {
+        let directory = LogDirectory::unopened(path, id);
+        directory.fail(reason);
+        directory
+    }
+
+    fn unopened(path: PathBuf, id: DirectoryId) -> LogDirectory {
+        LogDirectory {
+            path,
+            id,
+            volume: None,
+            noted: None,
             dirty: Mutex::default(),
             has_failed: AtomicBool::new(false),
+            failure: Mutex::default(),
+            has_retired: AtomicBool::new(false),
             written: Mutex::new(None),
         }
     }
@@ -83,7 +109,7 @@ impl LogDirectory {
             dirty.waiting.clear();
         }
         let count = match dirty.waiting.len() {
-            all if all >= self.volume.whole_sync_files_min() => all,
+            all if all >= self.whole_sync_files_min() => all,
             some => some.min(1),
         };
         let taken: Vec<_> = dirty.waiting.drain(..count).collect();
@@ -123,13 +149,44 @@ impl LogDirectory {
         Ok(())
     }
 
-    /// Whether a sync failed here: nothing in it is served until the broker is started again.
+    fn whole_sync_files_min(&self) -> usize {
+        let volume = self.volume.as_ref();
+        volume.map_or(usize::MAX, |volume| volume.whole_sync_files_min())
+    }
+
+    /// Makes bytes and names durable. *Errors*: nothing in the directory is to be believed any more.
+    pub(crate) fn sync(&self, files: &[Arc<dyn File>], directories: &[PathBuf]) -> io::Result<()> {
+        match &self.volume {
+            Some(volume) => volume.sync(files, directories),
+            None => Err(io::Error::other("the log directory could not be opened")),
+        }
+    }
+
+    /// Whether it failed: nothing in it is served until the broker is started again.
     pub(crate) fn has_failed(&self) -> bool {
         self.has_failed.load(Ordering::Acquire)
     }
 
-    pub(crate) fn mark_failed(&self) {
-        self.has_failed.store(true, Ordering::Release);
+    /// Takes it out of service. Its partitions are told by [`crate::Node`], once.
+    pub(crate) fn fail(&self, reason: &dyn Display) {
+        if self.has_failed.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let directory = self.path.display();
+        tracing::error!(%directory, %reason, "the log directory is offline until the next start");
+        let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        *failure = Some(reason.to_string());
+    }
+
+    /// Why it failed.
+    pub(crate) fn failure(&self) -> Option<String> {
+        let failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        failure.clone()
+    }
+
+    /// Whether it failed and nobody has told its partitions yet: the caller does now.
+    pub(crate) fn begin_retiring(&self) -> bool {
+        self.has_failed() && !self.has_retired.swap(true, Ordering::AcqRel)
     }
 }
 

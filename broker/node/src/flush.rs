@@ -14,7 +14,9 @@
 //! 3. Directories with new names are synced in the same round as the first bytes under those names.
 //! 4. Appends with `acks=0` and `acks=1` are flushed by the same rounds.
 //! 5. After a failed sync the directory is offline, and nothing above the ends published before is
-//!    believed, now or at the next start.
+//!    believed, now or at the next start. The same goes for a write that fails as only those of a broken
+//!    file system do ([`millstream_env::is_disk_failure`]): what waited to be synced is lost with it.
+//!    A full disk and a read that fails take nothing offline.
 //!
 //! Several rounds of a directory may run side by side, for a device syncs many files in little more time
 //! than one. A partition is in one of them at a time, and what is appended to it meanwhile gathers for
@@ -116,10 +118,18 @@ impl Node {
         if partition.is_deleted() {
             return None;
         }
-        let (work, is_offline) = match partition.lock() {
-            Ok(mut locked) => (locked.begin_flush(), locked.log().is_offline()),
+        let (work, is_offline, has_disk_failed) = match partition.lock() {
+            Ok(mut locked) => {
+                let work = locked.begin_flush();
+                let log = locked.log();
+                (work, log.is_offline(), log.has_disk_failed())
+            }
             Err(_) => return None,
         };
+        if has_disk_failed {
+            let reason = format_args!("it takes no writes, first to {}", partition.name);
+            self.lose_directory(partition.directory, &reason, effects);
+        }
         if is_offline {
             self.fail_partition(partition, effects);
             return None;
@@ -129,27 +139,23 @@ impl Node {
 
     /// Syncs all that a round took. Holds no lock.
     pub fn sync(&self, round: &FlushRound) -> io::Result<()> {
-        let volume = &self.directories[round.directory].volume;
-        volume.sync(&round.files, &round.directories)
+        let directory = &self.directories[round.directory];
+        directory.sync(&round.files, &round.directories)
     }
 
     /// Ends a round: publishes its ends, or takes the directory offline.
     pub fn end_flush(&self, round: FlushRound, synced: io::Result<()>, effects: &mut Vec<Effect>) {
         let directory = &self.directories[round.directory];
-        if synced.is_err() {
-            // Before the partitions may be in another round: it would publish what this one lost.
-            directory.mark_failed();
+        if let Err(error) = &synced {
+            // A failed sync leaves unknown what of the unflushed bytes is on disk, and the kernel may have
+            // marked them clean. Before the partitions may be in another round, which would publish that.
+            directory.fail(&format_args!("a sync failed: {error}"));
         }
         for (partition, _) in &round.ends {
             directory.release(partition);
         }
-        if let Err(error) = synced {
-            tracing::error!(
-                directory = %directory.path.display(),
-                %error,
-                "sync failed: the log directory is offline until the next start"
-            );
-            self.fail_directory(directory, effects);
+        if synced.is_err() {
+            self.retire_failed(effects);
             return;
         }
         for (partition, end) in round.ends {
@@ -161,27 +167,39 @@ impl Node {
         }
     }
 
-    /// A failed sync leaves unknown what of the unflushed bytes is on disk, and the kernel may have
-    /// marked them clean: nothing in this directory is believed or served any more.
-    fn fail_directory(&self, directory: &LogDirectory, effects: &mut Vec<Effect>) {
+    /// Takes a directory out of service, and its partitions with it.
+    pub(crate) fn lose_directory(
+        &self,
+        directory: usize,
+        reason: &dyn std::fmt::Display,
+        effects: &mut Vec<Effect>,
+    ) {
+        self.directories[directory].fail(reason);
+        self.retire_failed(effects);
+    }
+
+    /// Takes the partitions of directories that have failed since out of service.
+    pub(crate) fn retire_failed(&self, effects: &mut Vec<Effect>) {
+        let failed: Vec<bool> = self
+            .directories
+            .iter()
+            .map(LogDirectory::begin_retiring)
+            .collect();
+        if !failed.contains(&true) {
+            return;
+        }
         let view = self.broker.view();
         for topic in view.topics() {
             for partition in &topic.partitions {
-                if std::ptr::eq(&self.directories[partition.directory], directory) {
+                if failed.get(partition.directory) == Some(&true) {
                     self.fail_partition(partition, effects);
                 }
             }
         }
     }
 
-    /// A sync beside the rounds failed.
-    pub(crate) fn lose_directory(&self, directory: usize, effects: &mut Vec<Effect>) {
-        let directory = &self.directories[directory];
-        directory.mark_failed();
-        self.fail_directory(directory, effects);
-    }
-
     pub(crate) fn fail_partition(&self, partition: &HostedPartition, effects: &mut Vec<Effect>) {
+        partition.mark_offline();
         let released = match partition.lock() {
             Ok(mut locked) => locked.handle_storage_failure(),
             Err(_) => return,

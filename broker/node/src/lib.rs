@@ -10,11 +10,13 @@
 
 mod compaction;
 mod directories;
+mod directory_start;
 mod flush;
 mod groups;
 mod metadata;
 mod node;
 mod open;
+mod placement;
 mod retention;
 mod sweep;
 

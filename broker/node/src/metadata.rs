@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError};
 
 use millstream_api::{Completion, CompletionEvent, Effect, HostedTopic, Proposal, ProposalAnswer};
+use millstream_env::is_disk_failure;
 use millstream_log::{Log, LogConfig, LogPlace};
 use millstream_metadata::{
     BrokerLayers, Controller, Image, Record, RecordError, TopicConfig, TopicImage,
@@ -13,9 +14,10 @@ use millstream_protocol::ErrorCode;
 use millstream_quorum::{Entry, Quorum};
 use millstream_replica::{Durability, HostedPartition, Partition};
 
-use crate::Node;
 use crate::open::new_id;
+use crate::placement::{Displaced, Found};
 use crate::sweep::DELETED;
+use crate::{LogDirectory, Node};
 
 /// Who writes the metadata log. One change at a time.
 pub struct MetadataOwner {
@@ -50,13 +52,13 @@ impl Node {
                     validate_only,
                     &mut random,
                 );
-                let done = self.commit(&mut owner, &image, &decision.records, &mut effects);
+                let done = self.commit(&mut owner, &image, decision.records, &mut effects);
                 let answer = ProposalAnswer::TopicsCreated(done.map(|()| decision.answer));
                 effects.push(answered(token, answer));
             }
             Proposal::DeleteTopics { token, topics } => {
                 let decision = owner.controller.decide_delete_topics(&image, &topics);
-                let done = self.commit(&mut owner, &image, &decision.records, &mut effects);
+                let done = self.commit(&mut owner, &image, decision.records, &mut effects);
                 let answer = ProposalAnswer::TopicsDeleted(done.map(|()| decision.answer));
                 effects.push(answered(token, answer));
             }
@@ -67,7 +69,7 @@ impl Node {
                     match owner.controller.decide_auto_create(&image, &name, random) {
                         Ok(decision) => {
                             let _logged =
-                                self.commit(&mut owner, &image, &decision.records, &mut effects);
+                                self.commit(&mut owner, &image, decision.records, &mut effects);
                         }
                         Err(error) => tracing::debug!(topic = name, %error, "not created"),
                     }
@@ -94,7 +96,7 @@ impl Node {
             .controller
             .decide_allocate_producer_ids(image)
             .map_err(|error| error.code())?;
-        self.commit(owner, image, &decision.records, effects)?;
+        self.commit(owner, image, decision.records, effects)?;
         self.broker.handle_producer_ids(decision.answer);
         self.broker
             .take_producer_id()
@@ -106,28 +108,41 @@ impl Node {
         &self,
         owner: &mut MetadataOwner,
         image: &Image,
-        records: &[Record],
+        mut records: Vec<Record>,
         effects: &mut Vec<Effect>,
     ) -> Result<(), ErrorCode> {
         if records.is_empty() {
             return Ok(());
         }
-        let encoded: Vec<_> = records.iter().map(Record::encode).collect();
         let storage = |error: &dyn std::fmt::Display| {
             tracing::error!(%error, "a change of metadata was not taken");
             ErrorCode::KafkaStorageError
         };
+        self.assign_directories(image, &mut records)
+            .map_err(|error| storage(&error))?;
+        let encoded: Vec<_> = records.iter().map(Record::encode).collect();
         owner
             .quorum
             .propose(&encoded)
             .map_err(|error| storage(&error))?;
-        let (image, delta) = image.apply(records).map_err(|error| storage(&error))?;
+        let (image, delta) = image.apply(&records).map_err(|error| storage(&error))?;
         let image = Arc::new(image);
         let removed: Vec<_> = delta.deleted.keys().copied().collect();
         let touched = delta.created.values().chain(delta.changed.values());
-        let hosted = touched.map(|topic| self.host(&image, topic)).collect();
+        let found = Found::default();
+        let hosted: Vec<_> = touched
+            .map(|topic| self.host(&image, topic, &found))
+            .collect();
         let before = Arc::clone(&self.broker.view());
-        self.broker.publish(before.changed(image, &removed, hosted));
+        self.broker
+            .publish(before.changed(image, &removed, hosted.clone()));
+        self.retire_failed(effects);
+        for partition in hosted.iter().flat_map(|topic| &topic.partitions) {
+            // Its directory may have failed, and retired its partitions, before this one was among them.
+            if self.is_lost(partition) && !partition.is_offline() {
+                self.fail_partition(partition, effects);
+            }
+        }
         let removed: Vec<_> = removed
             .into_iter()
             .filter_map(|id| before.topic_by_id(id))
@@ -156,7 +171,12 @@ impl Node {
 
     /// Opens the partitions of a topic that are not open yet. One that cannot be opened is offline:
     /// it exists all the same, and the others are served.
-    pub(crate) fn host(&self, image: &Image, topic: &TopicImage) -> Arc<HostedTopic> {
+    pub(crate) fn host(
+        &self,
+        image: &Image,
+        topic: &TopicImage,
+        found: &Found,
+    ) -> Arc<HostedTopic> {
         let layers = BrokerLayers::new(
             image,
             self.config.node_id,
@@ -172,7 +192,20 @@ impl Node {
                 partitions.push(Arc::clone(open));
                 continue;
             }
-            let directory_index = self.directory_for(&topic.name, index);
+            let name = TopicPartition {
+                topic: topic.name.clone(),
+                partition: index,
+            };
+            let directory_index = match self.locate(image, &topic.name, index, partition, found) {
+                Ok(directory) => directory,
+                Err(Displaced { directory, reason }) => {
+                    tracing::error!(partition = %name, %reason, "partition is offline until the next start");
+                    let directory = directory.unwrap_or(usize::MAX);
+                    let hosted = HostedPartition::offline(name, topic.id, directory);
+                    partitions.push(Arc::new(hosted));
+                    continue;
+                }
+            };
             let directory = &self.directories[directory_index];
             let place = LogPlace {
                 disk: Arc::clone(&self.disk),
@@ -196,10 +229,6 @@ impl Node {
                 millstream_metadata::Durability::Fsync => Durability::Fsync,
                 millstream_metadata::Durability::Replicated => Durability::Replicated,
             };
-            let name = TopicPartition {
-                topic: topic.name.clone(),
-                partition: index,
-            };
             let hosted = match opened {
                 Ok((log, _recovery)) => {
                     let partition = Partition::new(log, partition.leader_epoch, durability);
@@ -207,6 +236,13 @@ impl Node {
                 }
                 Err(error) => {
                     tracing::error!(partition = %name, %error, "partition is offline until the next start");
+                    if let millstream_log::OpenError::Io { source, .. } = &error
+                        && !found.is_start
+                        && is_disk_failure(source)
+                    {
+                        // There was nothing to read in a new partition: it could not be written.
+                        directory.fail(&error);
+                    }
                     HostedPartition::offline(name, topic.id, directory_index)
                 }
             };
@@ -221,21 +257,15 @@ impl Node {
         })
     }
 
-    /// The directory that holds a partition already, or the one a new partition goes to.
-    fn directory_for(&self, topic: &str, partition: i32) -> usize {
-        if self.directories.len() == 1 {
-            return 0;
-        }
-        let holds = |path: &std::path::Path| self.disk.list(path).is_ok();
-        let found = self
-            .directories
-            .iter()
-            .position(|directory| holds(&directory.partition_path(topic, partition)));
-        found.unwrap_or(partition as usize % self.directories.len())
+    /// Whether a partition's directory has failed.
+    fn is_lost(&self, partition: &HostedPartition) -> bool {
+        let directory = self.directories.get(partition.directory);
+        directory.is_some_and(LogDirectory::has_failed)
     }
 
     /// Retires a deleted topic: renames its directories away, then removes them.
     fn remove(&self, topic: &HostedTopic, effects: &mut Vec<Effect>) {
+        let mut touched = BTreeSet::new();
         for partition in &topic.partitions {
             partition.mark_deleted();
             if let Ok(mut locked) = partition.lock() {
@@ -244,7 +274,12 @@ impl Node {
                 self.broker.handle_released(partition, released, effects);
             }
             self.broker.handle_partition_lost(partition, effects);
-            let directory = &self.directories[partition.directory];
+            // What is not there is renamed by the start that finds it: no topic owns it then.
+            let directory = self.directories.get(partition.directory);
+            let Some(directory) = directory.filter(|directory| !directory.has_failed()) else {
+                continue;
+            };
+            touched.insert(partition.directory);
             let from = directory.partition_path(&topic.name, partition.name.partition);
             let away = directory
                 .path
@@ -257,8 +292,7 @@ impl Node {
                 tracing::warn!(partition = %partition.name, %error, "files could not be removed");
             }
         }
-        let touched = topic.partitions.iter().map(|partition| partition.directory);
-        for directory in touched.collect::<BTreeSet<_>>() {
+        for directory in touched {
             let path = &self.directories[directory].path;
             if let Err(error) = self.disk.sync_directory(path) {
                 tracing::warn!(path = %path.display(), %error, "removal is not durable yet");

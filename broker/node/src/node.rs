@@ -1,12 +1,14 @@
 //! The node: what is opened, and the clocks it is run by.
 
+use std::collections::BTreeSet;
+use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use millstream_api::{Broker, View};
+use millstream_api::{Broker, Effect, View};
 use millstream_coordinator::GroupConfig;
-use millstream_env::{Clock, Disk, Random};
+use millstream_env::{Clock, Disk, Random, is_disk_failure};
 use millstream_log::{CacheBudget, Checkpoint, CheckpointEntry, Noted};
 use millstream_metadata::ControllerSettings;
 use millstream_model::{Instant, NodeId, WallTime};
@@ -115,40 +117,86 @@ impl Node {
         self.directories.len()
     }
 
-    /// Notes for the next recovery how far every log is durable.
-    pub fn checkpoint(&self) -> std::io::Result<()> {
-        self.write_checkpoints(false)
+    /// Notes for the next recovery how far every log is durable. A directory where that fails is tried again
+    /// the next time, unless its disk is gone.
+    pub fn checkpoint(&self) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        let _tried_again = self.write_checkpoints(&[], &mut effects);
+        effects
     }
 
-    /// Makes everything durable and leaves a clean checkpoint. The last step of a node.
-    pub fn close(&self) -> std::io::Result<()> {
+    /// Makes everything durable and leaves a clean checkpoint. The last step of a node. *Errors*: the first
+    /// of all; the rest is closed all the same.
+    pub fn close(&self) -> io::Result<()> {
+        let mut unclean = BTreeSet::new();
+        let mut first_error = Ok(());
         let view = self.broker.view();
-        for topic in view.topics() {
-            for partition in &topic.partitions {
-                if let Ok(mut locked) = partition.lock() {
-                    locked.log_mut().prepare_close()?;
-                }
-                if partition.mark_awaits_flush() {
-                    self.queue_flush(Arc::clone(partition));
-                }
+        for partition in view.topics().flat_map(|topic| &topic.partitions) {
+            let Ok(mut locked) = partition.lock() else {
+                continue;
+            };
+            if let Err(error) = locked.log_mut().prepare_close() {
+                tracing::error!(partition = %partition.name, %error, "log not closed");
+                unclean.insert(partition.directory);
+                first_error = first_error.and(Err(error));
+            }
+            drop(locked);
+            if partition.mark_awaits_flush() {
+                self.queue_flush(Arc::clone(partition));
             }
         }
         for directory in 0..self.directories.len() {
             self.flush(directory);
         }
-        self.write_checkpoints(true)
+        let clean: Vec<bool> = (0..self.directories.len())
+            .map(|directory| !unclean.contains(&directory))
+            .collect();
+        let written = self.write_checkpoints(&clean, &mut Vec::new());
+        written.into_iter().fold(first_error, |first, written| {
+            // What had failed before was said then.
+            first.and(written.map(drop))
+        })
     }
 
-    fn write_checkpoints(&self, is_clean: bool) -> std::io::Result<()> {
+    /// Writes the checkpoint of every directory, `clean` where that is said of it. Answers of each whether it
+    /// is on the disk: a directory that has failed keeps the one that it has, which is true still.
+    pub(crate) fn write_checkpoints(
+        &self,
+        clean: &[bool],
+        effects: &mut Vec<Effect>,
+    ) -> Vec<io::Result<bool>> {
         let view = self.broker.view();
-        for (index, directory) in self.directories.iter().enumerate() {
-            let is_clean = is_clean && !directory.has_failed();
-            directory.write_checkpoint(&*self.disk, || Checkpoint {
-                is_clean,
+        let write = |(index, directory): (usize, &LogDirectory)| {
+            if directory.has_failed() {
+                return Ok(false);
+            }
+            let written = directory.write_checkpoint(&*self.disk, || Checkpoint {
+                is_clean: clean.get(index) == Some(&true),
                 entries: self.checkpoint_entries(&view, index, directory),
-            })?;
-        }
-        Ok(())
+            });
+            if let Err(error) = &written {
+                let path = directory.path.display();
+                tracing::warn!(directory = %path, %error, "recovery points could not be written");
+                if is_disk_failure(error) {
+                    let reason = format!("recovery points could not be written: {error}");
+                    directory.fail(&reason);
+                }
+            }
+            written.map(|()| true)
+        };
+        let written = self.directories.iter().enumerate().map(write).collect();
+        self.retire_failed(effects);
+        written
+    }
+
+    /// The log directories that are offline, with the reason.
+    #[must_use]
+    pub fn offline_directories(&self) -> Vec<(PathBuf, String)> {
+        let failures = self.directories.iter().map(|directory| {
+            let failure = directory.failure()?;
+            Some((directory.path.clone(), failure))
+        });
+        failures.flatten().collect()
     }
 
     fn checkpoint_entries(

@@ -1,20 +1,23 @@
 //! Opening a node: lock, check whose directories they are, replay the metadata log, open the logs.
 
-use std::collections::BTreeMap;
-use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use millstream_api::{Broker, BrokerConfig, View};
 use millstream_env::{Clock, Disk, Random};
-use millstream_log::{CacheBudget, Checkpoint, Noted};
-use millstream_metadata::{Controller, Image, decode_records};
-use millstream_model::TopicId;
-use millstream_quorum::{DIRECTORY_NAME, MetaProperties, Quorum};
+use millstream_log::CacheBudget;
+use millstream_metadata::{Controller, DirectoryAssignment, Image, Record, decode_records};
+use millstream_model::{DirectoryId, TopicId};
+use millstream_quorum::{DIRECTORY_NAME, ProposeError, Quorum};
 
+use crate::directory_start::{StartingDirectory, begin_all, without_metadata};
 use crate::metadata::{MetadataOwner, decode_entry};
-use crate::sweep::sweep;
-use crate::{LogDirectory, Node, NodeConfig};
+use crate::placement::Found;
+use crate::sweep::Sweep;
+use crate::{Node, NodeConfig};
+
+/// Partitions whose directories are noted in one proposal.
+const ASSIGNMENTS_MAX: usize = 10_000;
 
 /// Why a node does not open.
 #[derive(Debug, thiserror::Error)]
@@ -44,7 +47,7 @@ pub(crate) fn failed(path: &Path, reason: impl ToString) -> OpenError {
     }
 }
 
-fn refused(path: &Path, reason: impl ToString) -> OpenError {
+pub(crate) fn refused(path: &Path, reason: impl ToString) -> OpenError {
     OpenError::Refused {
         path: path.to_owned(),
         reason: reason.to_string(),
@@ -59,17 +62,16 @@ impl Node {
         random: Arc<dyn Random>,
         config: NodeConfig,
     ) -> Result<Node, OpenError> {
-        let mut locks = Vec::new();
-        for path in &config.log_directories {
-            create_directory(&*disk, path).map_err(|error| failed(path, error))?;
-            let lock = disk.lock(&path.join(".lock"));
-            locks.push(lock.map_err(|error| refused(path, format!("in use: {error}")))?);
-        }
-        let found = check_identity(&*disk, &config)?;
+        let mut begun = begin_all(&*disk, &config)?;
+        let locks = begun.iter_mut().filter_map(|starting| starting.lock.take());
+        let locks = locks.collect();
+        let mut properties = begun
+            .iter()
+            .filter_map(|starting| starting.properties.as_ref());
         let first = config.log_directories[0].clone();
         let (mut quorum, loaded) = Quorum::open(Arc::clone(&disk), first.join(DIRECTORY_NAME))
             .map_err(|error| refused(&first, error))?;
-        if loaded.is_new && found.contains_key(&first) {
+        if loaded.is_new && begun[0].properties.is_some() {
             let reason = "meta.properties is there but the metadata log is missing; restore it";
             return Err(refused(&first, reason));
         }
@@ -85,10 +87,8 @@ impl Node {
             .apply(&records)
             .map_err(|error| refused(&first, error))?;
         let named = image.cluster_id().map(str::to_owned);
-        let known = found
-            .values()
-            .next()
-            .map(|properties| properties.cluster_id.clone());
+        let known = properties.next();
+        let known = known.map(|properties| properties.cluster_id.clone());
         let cluster_id = named
             .or(known)
             .or(config.cluster_id.clone())
@@ -108,21 +108,26 @@ impl Node {
             .apply(&start.records)
             .map_err(|error| failed(&first, error))?
             .0;
-        for path in &config.log_directories {
-            if !found.contains_key(path) {
-                let directory_id = new_id(&*random);
-                let node_id = config.node_id;
-                let properties = MetaProperties {
-                    cluster_id: cluster_id.clone(),
-                    node_id,
-                    directory_id,
-                };
-                properties
-                    .write(&*disk, path)
-                    .map_err(|error| failed(path, error))?;
+        let mut found = Found::at_start(begun.iter().any(StartingDirectory::is_new));
+        let finish =
+            |starting: StartingDirectory| starting.finish(&*disk, &config, &cluster_id, &*random);
+        let directories: Vec<_> = begun.into_iter().map(finish).collect();
+        let sweep = Sweep {
+            disk: &*disk,
+            image: &image,
+            node: config.node_id,
+        };
+        for (index, directory) in directories.iter().enumerate() {
+            if !directory.has_failed()
+                && let Err(error) = sweep.run(index, directory, &mut found)
+            {
+                directory.fail(&error);
             }
+            found.is_incomplete |= directory.has_failed();
         }
-        let directories = open_directories(&*disk, &config)?;
+        if let Some(reason) = directories[0].failure() {
+            return Err(without_metadata(&first, &reason));
+        }
         let image = Arc::new(image);
         let shards = image
             .topic(millstream_metadata::OFFSETS_TOPIC)
@@ -156,70 +161,62 @@ impl Node {
             config,
             _locks: locks,
         };
-        for directory in &node.directories {
-            sweep(&*node.disk, &directory.path, &image)
-                .map_err(|error| failed(&directory.path, error))?;
-        }
+        let image = node.note_directories(image, &found)?;
         let topics = image.topics();
-        let hosted = topics.map(|topic| node.host(&image, topic)).collect();
+        let hosted = topics
+            .map(|topic| node.host(&image, topic, &found))
+            .collect();
         let view = node.broker.view().changed(image, &[], hosted);
         node.broker.publish(view);
+        // It is said already which have failed, and their partitions are hosted offline.
+        node.retire_failed(&mut Vec::new());
         Ok(node)
     }
-}
 
-/// Creates a log directory where there is none, and makes its name and those above it durable.
-fn create_directory(disk: &dyn Disk, path: &Path) -> io::Result<()> {
-    if disk.list(path).is_ok() {
-        return Ok(());
+    /// Notes in the metadata where partitions are that it does not say so of.
+    fn note_directories(&self, image: Arc<Image>, found: &Found) -> Result<Arc<Image>, OpenError> {
+        let mut assignments = Vec::new();
+        for topic in image.topics() {
+            for (index, partition) in (0..).zip(&topic.partitions) {
+                if partition.directory_of(self.config.node_id) != Some(DirectoryId::UNASSIGNED) {
+                    continue;
+                }
+                if let Ok(place) = self.locate(&image, &topic.name, index, partition, found) {
+                    assignments.push(DirectoryAssignment {
+                        topic_id: topic.id,
+                        partition: index,
+                        directory: self.directories[place].id,
+                    });
+                }
+            }
+        }
+        let path = &self.directories[0].path;
+        let mut owner = self.metadata.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut image = image;
+        for some in assignments.chunks(ASSIGNMENTS_MAX) {
+            let node = self.config.node_id;
+            let records = owner
+                .controller
+                .decide_assign_directories(&image, node, some);
+            let encoded: Vec<_> = records.iter().map(Record::encode).collect();
+            match owner.quorum.propose(&encoded) {
+                Ok(_) => {}
+                // A full disk: the next start notes it.
+                Err(error @ ProposeError::Refused { .. }) => {
+                    tracing::warn!(%error, "where partitions are is not noted");
+                    return Ok(image);
+                }
+                Err(error) => return Err(failed(path, error)),
+            }
+            image = Arc::new(
+                image
+                    .apply(&records)
+                    .map_err(|error| failed(path, error))?
+                    .0,
+            );
+        }
+        Ok(image)
     }
-    disk.create_directory(path)?;
-    let mut above = path.ancestors().skip(1);
-    above.try_for_each(|ancestor| match ancestor.as_os_str().is_empty() {
-        true => disk.sync_directory(Path::new(".")),
-        false => disk.sync_directory(ancestor),
-    })
-}
-
-/// Reads and checks every directory's identity, before any is written to.
-fn check_identity(
-    disk: &dyn Disk,
-    config: &NodeConfig,
-) -> Result<BTreeMap<PathBuf, MetaProperties>, OpenError> {
-    let mut found = BTreeMap::new();
-    let mut cluster = config.cluster_id.clone();
-    for path in &config.log_directories {
-        let read = MetaProperties::read(disk, path).map_err(|error| refused(path, error))?;
-        let Some(properties) = read else { continue };
-        properties
-            .check(path, cluster.as_deref(), config.node_id)
-            .map_err(|error| refused(path, error))?;
-        cluster = Some(properties.cluster_id.clone());
-        found.insert(path.clone(), properties);
-    }
-    Ok(found)
-}
-
-fn open_directories(disk: &dyn Disk, config: &NodeConfig) -> Result<Vec<LogDirectory>, OpenError> {
-    let mut directories = Vec::new();
-    for path in &config.log_directories {
-        let read = Checkpoint::read(disk, path).map_err(|error| failed(path, error))?;
-        let noted = read.map(|checkpoint| {
-            let entries = checkpoint.entries.into_iter();
-            entries
-                .map(|entry| {
-                    let noted = Noted {
-                        recovery_point: entry.recovery_point,
-                        log_start_offset: entry.log_start_offset,
-                    };
-                    ((entry.topic_id, entry.partition), noted)
-                })
-                .collect()
-        });
-        let volume = disk.volume(path).map_err(|error| failed(path, error))?;
-        directories.push(LogDirectory::new(path.clone(), volume, noted));
-    }
-    Ok(directories)
 }
 
 pub(crate) fn new_id(random: &dyn Random) -> TopicId {

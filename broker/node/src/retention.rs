@@ -14,6 +14,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use millstream_api::{DeletedRecords, Effect, HostedTopic, ProposalAnswer, RecordsToDelete};
+use millstream_env::is_disk_failure;
 use millstream_log::Retention;
 use millstream_model::{Instant, Offset, RequestToken, WallTime};
 use millstream_protocol::ErrorCode;
@@ -75,11 +76,13 @@ impl Node {
         surplus: &[(&Arc<HostedTopic>, &Arc<HostedPartition>, Offset)],
         effects: &mut Vec<Effect>,
     ) {
-        if let Err(error) = self.checkpoint() {
-            tracing::warn!(%error, "recovery points could not be written: no segment is removed");
-            return;
-        }
-        for (_, partition, _) in surplus {
+        let noted = self.write_checkpoints(&[], effects);
+        let is_noted =
+            |partition: &HostedPartition| matches!(noted.get(partition.directory), Some(Ok(true)));
+        let surplus = surplus
+            .iter()
+            .filter(|(_, partition, _)| is_noted(partition));
+        for (_, partition, _) in surplus.clone() {
             if partition.mark_awaits_flush() {
                 self.queue_flush(Arc::clone(partition));
             }
@@ -97,6 +100,9 @@ impl Node {
                 Ok(files) => self.remove_later(topic, files),
                 Err(error) => {
                     tracing::warn!(partition = %partition.name, %error, "segments could not be taken out");
+                    if is_disk_failure(&error) {
+                        self.lose_directory(partition.directory, &error, effects);
+                    }
                 }
             }
         }
@@ -132,23 +138,33 @@ impl Node {
         token: RequestToken,
         records: Vec<RecordsToDelete>,
     ) -> Vec<Effect> {
-        let mut deleted: Vec<DeletedRecords> = records
+        let mut effects = Vec::new();
+        let moved: Vec<_> = records
             .into_iter()
-            .map(|records| DeletedRecords {
-                result: records
-                    .target
-                    .and_then(|partition| delete_before(&partition, records.offset)),
-                name: records.name,
+            .map(|records| {
+                let partition = records.target;
+                let moved = partition.and_then(|partition| {
+                    let start = delete_before(&partition, records.offset)?;
+                    Ok((partition.directory, start))
+                });
+                (records.name, moved)
             })
             .collect();
-        let has_moved = deleted.iter().any(|records| records.result.is_ok());
-        if has_moved && let Err(error) = self.checkpoint() {
-            tracing::error!(%error, "new log starts could not be made durable");
-            for records in deleted.iter_mut().filter(|records| records.result.is_ok()) {
-                records.result = Err(ErrorCode::KafkaStorageError);
-            }
+        let mut noted = Vec::new();
+        if moved.iter().any(|(_, moved)| moved.is_ok()) {
+            noted = self.write_checkpoints(&[], &mut effects);
         }
-        vec![answered(token, ProposalAnswer::RecordsDeleted(deleted))]
+        let deleted = moved.into_iter().map(|(name, moved)| DeletedRecords {
+            name,
+            result: moved.and_then(|(directory, start)| match noted.get(directory) {
+                Some(Ok(true)) => Ok(start),
+                // The new start is not durable.
+                _ => Err(ErrorCode::KafkaStorageError),
+            }),
+        });
+        let answer = ProposalAnswer::RecordsDeleted(deleted.collect());
+        effects.push(answered(token, answer));
+        effects
     }
 
     /// The wall clock, as far as it may be believed.

@@ -155,7 +155,7 @@ fn the_dirtiest_log_of_all_directories_is_compacted_first_and_others_are_not() {
     assert!(!bench.compact(), "all are clean");
     assert!(size(&kept) > 40 * 100);
     let put_away = || {
-        let entries = bench.disk.list(Path::new("/a/compacted-0")).unwrap();
+        let entries = bench.disk.list(Path::new("/b/compacted-0")).unwrap();
         let gone = |path: &Path| path.extension().is_some_and(|end| end == "deleted");
         entries.iter().filter(|entry| gone(&entry.path)).count()
     };

@@ -17,7 +17,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use millstream_env::Disk;
-use millstream_model::{NodeId, TopicId};
+use millstream_model::{DirectoryId, NodeId, TopicId};
 
 use crate::files::write_whole;
 
@@ -37,8 +37,8 @@ pub struct MetaProperties {
     pub cluster_id: String,
     /// The broker's id.
     pub node_id: NodeId,
-    /// Tells this directory from the broker's others; the text form of a topic id.
-    pub directory_id: TopicId,
+    /// Tells this directory from the broker's others.
+    pub directory_id: DirectoryId,
 }
 
 /// Why a data directory is refused. Nothing in it has been changed.
@@ -172,7 +172,7 @@ impl MetaProperties {
         Ok(MetaProperties {
             cluster_id,
             node_id: NodeId(node_id),
-            directory_id,
+            directory_id: DirectoryId(directory_id),
         })
     }
 

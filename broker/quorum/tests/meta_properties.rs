@@ -8,14 +8,14 @@ use std::path::Path;
 use common::{DATA, new_disk};
 use millstream_env::Disk;
 use millstream_env::sim::SimRandom;
-use millstream_model::{NodeId, TopicId};
+use millstream_model::{DirectoryId, NodeId, TopicId};
 use millstream_quorum::{META_PROPERTIES, MetaProperties, MetaPropertiesError};
 
 fn ours() -> MetaProperties {
     MetaProperties {
         cluster_id: "MkU3OEVBNTcwNTJENDM2Qg".into(),
         node_id: NodeId(1),
-        directory_id: TopicId([0x17; 16]),
+        directory_id: DirectoryId(TopicId([0x17; 16])),
     }
 }
 

@@ -13,10 +13,11 @@ pub struct HostedPartition {
     pub name: TopicPartition,
     /// The id of its topic.
     pub topic_id: TopicId,
-    /// Which log directory it lies in, counted from 0.
+    /// Which log directory it lies in, counted from 0. Past the last one: in none that is there.
     pub directory: usize,
     /// `None` when its log could not be opened.
     partition: Option<Mutex<Partition>>,
+    is_offline: AtomicBool,
     awaits_flush: AtomicBool,
     is_deleted: AtomicBool,
 }
@@ -36,11 +37,12 @@ impl HostedPartition {
     ) -> HostedPartition {
         HostedPartition {
             partition: Some(Mutex::new(partition)),
+            is_offline: AtomicBool::new(false),
             ..HostedPartition::offline(name, topic_id, directory)
         }
     }
 
-    /// Stands for a partition whose log could not be opened: it exists and takes no requests.
+    /// Stands for a partition whose log is not there or could not be opened: it exists and takes no requests.
     #[must_use]
     pub fn offline(name: TopicPartition, topic_id: TopicId, directory: usize) -> HostedPartition {
         HostedPartition {
@@ -48,6 +50,7 @@ impl HostedPartition {
             topic_id,
             directory,
             partition: None,
+            is_offline: AtomicBool::new(true),
             awaits_flush: AtomicBool::new(false),
             is_deleted: AtomicBool::new(false),
         }
@@ -58,6 +61,18 @@ impl HostedPartition {
     pub fn lock(&self) -> Result<MutexGuard<'_, Partition>, PartitionOffline> {
         let partition = self.partition.as_ref().ok_or(PartitionOffline)?;
         partition.lock().map_err(|_| PartitionOffline)
+    }
+
+    /// Notes that it takes no requests until the next start.
+    pub fn mark_offline(&self) {
+        self.is_offline.store(true, Ordering::Release);
+    }
+
+    /// Whether it takes no requests until the next start. Takes no lock.
+    #[must_use]
+    pub fn is_offline(&self) -> bool {
+        let is_poisoned = self.partition.as_ref().is_some_and(Mutex::is_poisoned);
+        is_poisoned || self.is_offline.load(Ordering::Acquire)
     }
 
     /// Notes that the partition has unflushed bytes. Answers whether this is news, so that each

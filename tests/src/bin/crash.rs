@@ -21,6 +21,7 @@ enum Fault {
     Kill,
     PowerCut,
     FailedSync,
+    FailedDirectory,
     FullDisk,
 }
 
@@ -42,7 +43,7 @@ struct Arguments {
     /// How often.
     #[arg(long, default_value_t = 10)]
     kills: u32,
-    /// What happens to the broker. All but kill and failed-sync need root and loop devices.
+    /// What happens to the broker. Power cuts and full disks need root and loop devices.
     #[arg(long, value_enum, default_value_t = Fault::Kill)]
     ending: Fault,
     /// The file system whose power is cut, or which is full.
@@ -86,13 +87,15 @@ fn main() -> ExitCode {
     };
     let on_volume = match &ending {
         Ending::PowerCut(volume) | Ending::FullDisk(volume) => Some(volume.path().join("data")),
-        Ending::Kill | Ending::FailedSync => None,
+        Ending::Kill | Ending::FailedSync | Ending::FailedDirectory => None,
     };
     let is_temporary = arguments.data_dir.is_none() && on_volume.is_none();
     let data_dir = on_volume.or(arguments.data_dir).unwrap_or_else(|| {
         let name = format!("millstream-crash-{}-{}", arguments.seed, std::process::id());
         std::env::temp_dir().join(name)
     });
+    let has_two = matches!(ending, Ending::FailedDirectory);
+    let second_data_dir = has_two.then(|| data_dir.with_extension("second"));
     let command = match arguments.other {
         Some(program) => ServeCommand::Other {
             program,
@@ -110,6 +113,7 @@ fn main() -> ExitCode {
         command,
         port: arguments.port,
         data_dir: data_dir.clone(),
+        second_data_dir: second_data_dir.clone(),
         endings: arguments.kills,
         seed,
         base_timestamp,
@@ -135,6 +139,9 @@ fn main() -> ExitCode {
     if is_clean {
         if is_temporary {
             let _ = std::fs::remove_dir_all(&data_dir);
+            if let Some(second) = &second_data_dir {
+                let _ = std::fs::remove_dir_all(second);
+            }
         }
         return ExitCode::SUCCESS;
     }
@@ -164,6 +171,7 @@ fn ending_of(arguments: &Arguments) -> Result<Ending, String> {
         Fault::Kill => Ending::Kill,
         Fault::FailedSync => Ending::FailedSync,
         Fault::PowerCut => Ending::PowerCut(make(CUT_BYTES)?),
+        Fault::FailedDirectory => Ending::FailedDirectory,
         Fault::FullDisk => Ending::FullDisk(make(FULL_BYTES)?),
     })
 }

@@ -1,8 +1,9 @@
 //! The broker as a child process.
 
+use std::ffi::OsString;
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
@@ -159,8 +160,14 @@ impl Broker {
         let ServeCommand::Millstream { binary, .. } = &options.command else {
             return Ok(());
         };
+        Broker::verify_directory(binary, &options.data_dir)?;
+        let second = options.second_data_dir.as_ref();
+        second.map_or(Ok(()), |second| Broker::verify_directory(binary, second))
+    }
+
+    fn verify_directory(binary: &Path, directory: &Path) -> Result<(), Failure> {
         let mut command = Command::new(binary);
-        command.args(["log", "verify"]).arg(&options.data_dir);
+        command.args(["log", "verify"]).arg(directory);
         let output = command.output();
         let output = output.map_err(|error| format!("cannot run {command:?}: {error}"))?;
         match output.status.success() {
@@ -175,6 +182,11 @@ impl Broker {
 
     /// Asks the process to stop (SIGTERM) and waits. *Errors*: it does not stop, or not well.
     pub(crate) fn stop_cleanly(mut self) -> Result<(), Failure> {
+        self.stop()
+    }
+
+    /// The same, for another to take its place.
+    pub(crate) fn stop(&mut self) -> Result<(), Failure> {
         self.signal("-TERM")?;
         let status = self.wait(STOPPED_WITHIN)?;
         match self.is_ours && status.code() != Some(0) {
@@ -224,7 +236,7 @@ fn command_of(options: &Options) -> (Command, String, bool) {
             command
                 .arg("serve")
                 .arg("--data-dir")
-                .arg(&options.data_dir)
+                .arg(data_directories(options))
                 .arg("--listen")
                 .arg(format!("127.0.0.1:{}", options.port))
                 .arg("--http")
@@ -238,4 +250,14 @@ fn command_of(options: &Options) -> (Command, String, bool) {
             (command, ready.clone(), false)
         }
     }
+}
+
+/// As `log.dirs` has them.
+fn data_directories(options: &Options) -> OsString {
+    let mut all = options.data_dir.as_os_str().to_owned();
+    if let Some(second) = &options.second_data_dir {
+        all.push(",");
+        all.push(second);
+    }
+    all
 }

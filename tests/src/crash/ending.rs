@@ -5,6 +5,7 @@
 //! | kill | SIGKILL | |
 //! | power cut | the disk keeps only what was synced; some cuts right after a reader has read what a killed broker left (S23) | the files verify before every start |
 //! | failed sync | one `fdatasync` fails and succeeds afterwards (S10) | nothing is acknowledged any more, and reading goes on or fails with a storage error; then SIGKILL |
+//! | failed directory | one `fdatasync` in the second of two log directories fails (S13) | its partitions have no leader and take nothing, the others take all; then SIGKILL |
 //! | full disk | no space for what is appended (S11), and none at a start (S12) | reading goes on, and writing by itself once there is space |
 
 use std::sync::atomic::Ordering;
@@ -13,6 +14,7 @@ use std::time::{Duration, Instant};
 use millstream_env::sim::SimRandom;
 
 use super::broker::Broker;
+use super::directory::fail_directory;
 use super::volume::Volume;
 use super::{Failure, Shared, reader};
 
@@ -25,6 +27,8 @@ pub enum Ending {
     PowerCut(Volume),
     /// A sync fails.
     FailedSync,
+    /// One of two log directories fails.
+    FailedDirectory,
     /// The volume is full.
     FullDisk(Volume),
 }
@@ -45,6 +49,7 @@ impl Ending {
                 format!("powercut: {count} cuts on {}", volume.kind().name())
             }
             Ending::FailedSync => format!("failed sync: {count} times"),
+            Ending::FailedDirectory => format!("failed directory: {count} times"),
             Ending::FullDisk(volume) => {
                 format!("full disk: {count} times on {}", volume.kind().name())
             }
@@ -62,6 +67,10 @@ impl Ending {
             Ending::Kill => kill(shared, broker, random),
             Ending::PowerCut(volume) => cut_power(shared, broker, random, volume),
             Ending::FailedSync => fail_sync(shared, broker, random),
+            Ending::FailedDirectory => {
+                work(shared, random);
+                fail_directory(shared, broker)
+            }
             Ending::FullDisk(volume) => fill_disk(shared, broker, random, volume),
         }
     }
@@ -217,14 +226,14 @@ fn fill_disk(
 }
 
 /// What was refused is taken once there is space, without anybody's help.
-fn resume(shared: &Shared) -> Result<(), Failure> {
+pub(crate) fn resume(shared: &Shared) -> Result<(), Failure> {
     let acked = shared.acked.load(Ordering::SeqCst);
     wait_until(shared, || shared.acked.load(Ordering::SeqCst) > acked + 20)
         .ok_or("nothing is acknowledged although there is space again")?;
     Ok(())
 }
 
-fn wait_until(shared: &Shared, holds: impl Fn() -> bool) -> Option<()> {
+pub(crate) fn wait_until(shared: &Shared, mut holds: impl FnMut() -> bool) -> Option<()> {
     let end = Instant::now() + WITHIN;
     while !holds() {
         if shared.is_over() || Instant::now() > end {

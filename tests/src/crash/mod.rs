@@ -17,7 +17,9 @@
 //! Seeds decide payloads, batch sizes and the moments of the endings; the scheduler decides the rest, so
 //! a seed repeats a load and not a run.
 
+mod beside;
 mod broker;
+mod directory;
 mod ending;
 mod oracle;
 mod payload;
@@ -55,6 +57,8 @@ pub struct Options {
     pub port: u16,
     /// Its data directory.
     pub data_dir: PathBuf,
+    /// A second one, where there are two.
+    pub second_data_dir: Option<PathBuf>,
     /// How often its life is ended.
     pub endings: u32,
     /// Decides payloads, sizes and moments.
@@ -181,7 +185,7 @@ impl Shared {
 pub fn run(options: Options, ending: &mut Ending) -> Result<Summary, Failure> {
     let random = SimRandom::new(options.seed);
     let mut broker = Broker::start(&options)?;
-    wire::create_topic(&options)?;
+    wire::create_topic(&options, TOPIC, options.partitions)?;
     let shared = Arc::new(Shared {
         options,
         is_draining: AtomicBool::new(false),

@@ -12,7 +12,7 @@ use millstream_protocol::messages::{
 use millstream_protocol::wire::{Decoder, Message};
 use millstream_protocol::{ApiKey, ErrorCode, Request, frame};
 
-use super::{Failure, Options, TOPIC};
+use super::{Failure, Options};
 
 /// A broker that lives answers within this time.
 const ANSWER_WITHIN: Duration = Duration::from_secs(60);
@@ -125,8 +125,8 @@ pub(crate) fn code_name(code: i16) -> String {
     ErrorCode::from_code(code).map_or_else(|| code.to_string(), |code| code.to_string())
 }
 
-/// Creates the topic of the run. The broker is not killed meanwhile.
-pub(crate) fn create_topic(options: &Options) -> Result<(), Failure> {
+/// Creates a topic where there is none of the name. The broker is not killed meanwhile.
+pub(crate) fn create_topic(options: &Options, name: &str, partitions: i32) -> Result<(), Failure> {
     const VERSION: i16 = 7;
     let configs = options
         .durability
@@ -136,8 +136,8 @@ pub(crate) fn create_topic(options: &Options) -> Result<(), Failure> {
             value: Some(durability.as_str().into()),
         });
     let topic = CreatableTopic {
-        name: TOPIC.into(),
-        num_partitions: options.partitions,
+        name: name.into(),
+        num_partitions: partitions,
         replication_factor: 1,
         assignments: Vec::new(),
         configs: configs.collect(),
@@ -151,8 +151,10 @@ pub(crate) fn create_topic(options: &Options) -> Result<(), Failure> {
     let mut connection = Connection::open(options.port).map_err(gone)?;
     let (id, frame) = connection.call(VERSION, &request).map_err(gone)?;
     let answer: CreateTopicsResponse<'_> = read_answer(&frame, ApiKey::CreateTopics, VERSION, id)?;
-    match answer.topics.first().map(|topic| topic.error_code) {
+    let code = answer.topics.first().map(|topic| topic.error_code);
+    match code {
         Some(0) => Ok(()),
+        Some(code) if code == ErrorCode::TopicAlreadyExists.code() => Ok(()),
         code => Err(format!(
             "cannot create the topic: {}",
             code_name(code.unwrap_or(-1))

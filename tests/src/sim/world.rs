@@ -255,8 +255,8 @@ impl World {
     }
 
     pub(crate) fn checkpoint(&mut self) {
-        // May fail with the disk; it is tried again.
-        let _written = self.node().checkpoint();
+        let effects = self.node().checkpoint();
+        self.carry_out(effects);
     }
 
     /// Looks for expired offsets, far more often than the shell does.

@@ -29,23 +29,27 @@ pub fn powercut(broker: &Path, cuts: &str, file_system: &str) -> Tally {
     run_on_volume(broker, "power-cut", cuts, file_system, &SMALL_SEGMENTS)
 }
 
-/// Fails a sync, and fills the disk, so many times each.
+/// Fails a sync, a log directory, and fills the disk, so many times each.
 pub fn faults(broker: &Path, count: &str) -> Tally {
-    failed_sync(broker, count) + full_disk(broker, count)
+    under_strace(broker, "failed-sync", count)
+        + under_strace(broker, "failed-directory", count)
+        + full_disk(broker, count)
 }
 
-fn failed_sync(broker: &Path, count: &str) -> Tally {
+fn under_strace(broker: &Path, ending: &str, count: &str) -> Tally {
     if let Some(program) = first_missing(&["strace"]) {
-        return step::missing("failed sync", program);
+        return step::missing(ending, program);
     }
-    let data = target().join("failed-sync-data");
-    if data.exists()
-        && let Err(error) = std::fs::remove_dir_all(&data)
-    {
-        println!("FAIL failed sync: {}: {error}", data.display());
-        return Tally::one(false);
+    let data = target().join(format!("{ending}-data"));
+    for used in [data.clone(), data.with_extension("second")] {
+        if used.exists()
+            && let Err(error) = std::fs::remove_dir_all(&used)
+        {
+            println!("FAIL {ending}: {}: {error}", used.display());
+            return Tally::one(false);
+        }
     }
-    let mut command = crash(broker, "failed-sync", count);
+    let mut command = crash(broker, ending, count);
     step::run_as_one(command.arg("--data-dir").arg(&data))
 }
 

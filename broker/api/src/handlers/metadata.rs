@@ -3,15 +3,17 @@
 //! Which brokers and topics there are, and who leads each partition. An unknown topic is answered as
 //! unknown even when it is created by this very request (`auto.create.topics.enable`): the client
 //! asks again, as it does with Kafka. 1: null asks for all topics; 4: creation can be refused by the
-//! client; 10: topic ids in answers, 12: in requests.
+//! client; 5: offline replicas; 10: topic ids in answers, 12: in requests.
+//!
+//! A partition whose log is offline has no leader: LEADER_NOT_AVAILABLE, and its replica is offline.
 //!
 //! Authorised operations are answered as Kafka answers without an authorizer: all of them.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-use millstream_metadata::Image;
-use millstream_model::{TopicId, check_topic_name};
+use millstream_metadata::{Image, PartitionImage};
+use millstream_model::{NodeId, TopicId, check_topic_name};
 use millstream_protocol::ErrorCode;
 use millstream_protocol::messages::metadata_request::MetadataRequest;
 use millstream_protocol::messages::metadata_response::{
@@ -25,6 +27,8 @@ use crate::{Broker, Context, Effect, Handled, HostedTopic, Proposal};
 const TOPIC_OPERATIONS: i32 = 3576;
 /// Create, alter, describe, cluster action, describe and alter configs, idempotent write.
 const CLUSTER_OPERATIONS: i32 = 8096;
+/// The leader of a partition that has none.
+const NO_LEADER: i32 = -1;
 /// "Not asked for".
 const OPERATIONS_OMITTED: i32 = i32::MIN;
 
@@ -143,6 +147,28 @@ fn refuse(request: &Request<'_>, count: usize) -> Handled {
     })
 }
 
+/// A partition. One that is offline here is led by nobody.
+fn describe(index: i32, partition: &PartitionImage, is_offline: bool) -> MetadataResponsePartition {
+    let ids = |nodes: &[NodeId]| nodes.iter().map(|node| node.0).collect();
+    let (code, leader_id, offline_replicas) = match is_offline {
+        false => (ErrorCode::None, partition.leader.0, Vec::new()),
+        true => (
+            ErrorCode::LeaderNotAvailable,
+            NO_LEADER,
+            vec![partition.leader.0],
+        ),
+    };
+    MetadataResponsePartition {
+        error_code: code.code(),
+        partition_index: index,
+        leader_id,
+        leader_epoch: partition.leader_epoch.0,
+        replica_nodes: ids(&partition.replicas),
+        isr_nodes: ids(&partition.isr),
+        offline_replicas,
+    }
+}
+
 /// How topics are described in one answer.
 struct TopicAnswer<'a> {
     image: &'a Image,
@@ -164,13 +190,10 @@ impl<'a> TopicAnswer<'a> {
             topic_id: topic.id.0,
             is_internal: topic.is_internal,
             partitions: partitions
-                .map(|(index, partition)| MetadataResponsePartition {
-                    partition_index: index as i32,
-                    leader_id: partition.leader.0,
-                    leader_epoch: partition.leader_epoch.0,
-                    replica_nodes: partition.replicas.iter().map(|node| node.0).collect(),
-                    isr_nodes: partition.isr.iter().map(|node| node.0).collect(),
-                    ..MetadataResponsePartition::default()
+                .map(|(index, partition)| {
+                    let hosted = topic.partition(index as i32);
+                    let is_offline = hosted.is_some_and(|hosted| hosted.is_offline());
+                    describe(index as i32, partition, is_offline)
                 })
                 .collect(),
             topic_authorized_operations: self.operations,

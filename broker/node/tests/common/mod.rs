@@ -1,6 +1,8 @@
 //! What the tests of the node share: a node on a simulated disk, a topic, records in it.
 #![allow(dead_code, clippy::unwrap_used)]
 
+pub mod disks;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +18,7 @@ use millstream_protocol::records::{
 use millstream_replica::{Acks, HostedPartition, Waiter};
 
 const TOPIC: &str = "topic";
-const TOKEN: RequestToken = RequestToken {
+pub const TOKEN: RequestToken = RequestToken {
     connection: 1,
     request: 1,
 };

@@ -1,0 +1,200 @@
+//! Which log directory a partition lives in.
+//!
+//! The metadata says so, from a partition's creation on, and by the directory's id: a directory that is not
+//! there, or is there empty under the old path, takes its partitions out of service and nothing else. No
+//! partition begins again somewhere because it was not found where it belongs.
+//!
+//! | the metadata says | it is found in | then |
+//! | --- | --- | --- |
+//! | a directory that is served | that one, or none | there |
+//! | a directory that is served | another one, or both | offline, and both are named |
+//! | a directory that is not served | anywhere | offline |
+//! | nothing (written before it said so) | one | there, and that is noted |
+//! | nothing | several | offline, and they are named |
+//! | nothing | none, and all could be read | it was never begun: as a new one |
+//! | nothing | none, and not all could be read | offline |
+//!
+//! A new partition goes where the fewest are, as with Kafka; of equals, to the first.
+
+use std::collections::BTreeMap;
+
+use millstream_metadata::{Image, PartitionImage, Record};
+use millstream_model::DirectoryId;
+
+use crate::{LogDirectory, Node};
+
+/// Partitions as they lie in the log directories at the start: topic and index, and where. Later, when a
+/// topic is created, there are none.
+#[derive(Default)]
+pub(crate) struct Found {
+    places: BTreeMap<(String, i32), Vec<usize>>,
+    pub is_start: bool,
+    /// Whether a directory could not be read, or was new: what is not found may be elsewhere.
+    pub is_incomplete: bool,
+}
+
+impl Found {
+    pub(crate) fn at_start(is_incomplete: bool) -> Found {
+        Found {
+            places: BTreeMap::new(),
+            is_start: true,
+            is_incomplete,
+        }
+    }
+
+    pub(crate) fn note(&mut self, topic: &str, partition: i32, directory: usize) {
+        let places = self.places.entry((topic.to_owned(), partition));
+        places.or_default().push(directory);
+    }
+
+    fn of(&self, topic: &str, partition: i32) -> &[usize] {
+        let key = (topic.to_owned(), partition);
+        self.places.get(&key).map_or(&[], Vec::as_slice)
+    }
+}
+
+/// A partition is nowhere that could be opened.
+pub(crate) struct Displaced {
+    /// Where it should be, if that directory is known.
+    pub directory: Option<usize>,
+    pub reason: String,
+}
+
+/// No log directory is in service.
+#[derive(Debug, thiserror::Error)]
+#[error("all log directories are offline: nothing can be created before the next start")]
+pub(crate) struct NoDirectory;
+
+impl Node {
+    /// Where a partition lives.
+    pub(crate) fn locate(
+        &self,
+        image: &Image,
+        topic: &str,
+        index: i32,
+        partition: &PartitionImage,
+        found: &Found,
+    ) -> Result<usize, Displaced> {
+        let assigned = partition.directory_of(self.config.node_id);
+        let found_in = found.of(topic, index);
+        match assigned.unwrap_or(DirectoryId::UNASSIGNED) {
+            DirectoryId::UNASSIGNED => self.locate_unassigned(image, found_in, found.is_incomplete),
+            assigned => self.locate_assigned(assigned, found_in),
+        }
+    }
+
+    fn locate_assigned(&self, id: DirectoryId, found: &[usize]) -> Result<usize, Displaced> {
+        let position = self.directories.iter().position(|dir| dir.id == id);
+        let displaced = |reason| Displaced {
+            directory: position,
+            reason,
+        };
+        let Some(index) = position else {
+            let reason = format!(
+                "it lives in the log directory with directory.id={id}, which is none of log.dirs, or could not be read"
+            );
+            return Err(displaced(reason));
+        };
+        let directory = &self.directories[index];
+        if directory.has_failed() {
+            let path = directory.path.display();
+            return Err(displaced(format!("its log directory {path} is offline")));
+        }
+        let elsewhere = found.iter().find(|other| **other != index);
+        let Some(other) = elsewhere.map(|other| self.directories[*other].path.display()) else {
+            return Ok(index);
+        };
+        let path = directory.path.display();
+        Err(displaced(match found.contains(&index) {
+            true => format!(
+                "it lives in {path} and is in {other} as well: move the copy in {other} away"
+            ),
+            false => format!("it lives in {path} and was found in {other}: move it back"),
+        }))
+    }
+
+    fn locate_unassigned(
+        &self,
+        image: &Image,
+        found: &[usize],
+        is_incomplete: bool,
+    ) -> Result<usize, Displaced> {
+        let displaced = |reason| Displaced {
+            directory: None,
+            reason,
+        };
+        match found {
+            [one] => Ok(*one),
+            [] if is_incomplete => Err(displaced(
+                "it is in no log directory that could be read".to_owned(),
+            )),
+            [] => self
+                .emptiest(&self.partition_counts(image))
+                .map_err(|error| displaced(error.to_string())),
+            several => {
+                let paths: Vec<_> = several
+                    .iter()
+                    .map(|index| self.directories[*index].path.display().to_string())
+                    .collect();
+                let paths = paths.join(" and ");
+                Err(displaced(format!(
+                    "it is in {paths}: move all but one away"
+                )))
+            }
+        }
+    }
+
+    /// Chooses a directory for every replica of this broker that has none in these records.
+    pub(crate) fn assign_directories(
+        &self,
+        image: &Image,
+        records: &mut [Record],
+    ) -> Result<(), NoDirectory> {
+        let unassigned = records.iter_mut().filter_map(|record| match record {
+            Record::Partition(partition) if partition.directories.is_empty() => Some(partition),
+            _ => None,
+        });
+        let mut counts = None;
+        for partition in unassigned {
+            let counts = counts.get_or_insert_with(|| self.partition_counts(image));
+            let chosen = self.emptiest(counts)?;
+            counts[chosen] += 1;
+            let directories = partition.replicas.iter().map(|replica| {
+                let directory = match *replica == self.config.node_id.0 {
+                    true => self.directories[chosen].id,
+                    false => DirectoryId::UNASSIGNED,
+                };
+                directory.0.0.to_vec()
+            });
+            partition.directories = directories.collect();
+        }
+        Ok(())
+    }
+
+    /// How many partitions live in each directory.
+    fn partition_counts(&self, image: &Image) -> Vec<usize> {
+        let mut counts = vec![0; self.directories.len()];
+        if counts.len() == 1 {
+            return counts;
+        }
+        for partition in image.topics().flat_map(|topic| &topic.partitions) {
+            let id = partition.directory_of(self.config.node_id);
+            let index = self.directories.iter().position(|dir| Some(dir.id) == id);
+            if let Some(index) = index {
+                counts[index] += 1;
+            }
+        }
+        counts
+    }
+
+    fn emptiest(&self, counts: &[usize]) -> Result<usize, NoDirectory> {
+        let served = |index: &usize| {
+            let directory: &LogDirectory = &self.directories[*index];
+            !directory.has_failed()
+        };
+        (0..counts.len())
+            .filter(served)
+            .min_by_key(|index| counts[*index])
+            .ok_or(NoDirectory)
+    }
+}
