@@ -167,6 +167,7 @@ fn open(config: Config) -> Result<Node, ServeError> {
         producer_expiration: config.producer_expiration,
         retention_interval: config.retention_interval,
         compaction: config.compaction,
+        reserve_bytes: config.reserve_bytes,
     };
     let (clock, random) = (Arc::new(RealClock::default()), Arc::new(RealRandom));
     Node::open(Arc::new(RealDisk), clock, random, node).map_err(|error| match error {

@@ -246,6 +246,7 @@ impl Shell {
 
     fn run_checkpoints(&self) {
         while self.checkpoints.take(Some(CHECKPOINT_INTERVAL)).is_some() {
+            self.carry_out(self.node.refresh_room());
             self.carry_out(self.node.checkpoint());
         }
     }

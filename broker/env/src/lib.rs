@@ -21,4 +21,4 @@ pub use descriptors::raise_descriptor_limit;
 pub use failure::{is_disk_failure, is_out_of_room};
 pub use memory::memory_bytes;
 pub use real::{RealClock, RealDisk, RealRandom};
-pub use seam::{Clock, DirectoryEntry, Disk, File, Random, Volume};
+pub use seam::{Clock, DirectoryEntry, Disk, File, Random, Space, Volume};

@@ -10,7 +10,7 @@ use std::time::{Instant as StdInstant, SystemTime, UNIX_EPOCH};
 use millstream_model::{Instant, WallTime};
 
 use crate::volume::RealVolume;
-use crate::{Clock, DirectoryEntry, Disk, File, Random, Volume};
+use crate::{Clock, DirectoryEntry, Disk, File, Random, Space, Volume};
 
 /// At least as large as a page of the cache, or a multiple of it.
 const PAGE: u64 = 64 << 10;
@@ -110,6 +110,14 @@ impl Disk for RealDisk {
 
     fn volume(&self, directory: &Path) -> io::Result<Arc<dyn Volume>> {
         Ok(Arc::new(RealVolume::open(directory)?))
+    }
+
+    fn space(&self, directory: &Path) -> io::Result<Space> {
+        let found = rustix::fs::statvfs(directory)?;
+        Ok(Space {
+            free: found.f_bavail.saturating_mul(found.f_frsize),
+            total: found.f_blocks.saturating_mul(found.f_frsize),
+        })
     }
 
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Send + Sync>> {

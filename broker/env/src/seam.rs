@@ -44,6 +44,8 @@ pub trait Disk: Send + Sync {
     fn sync_directory(&self, path: &Path) -> io::Result<()>;
     /// The file system that a directory is on.
     fn volume(&self, directory: &Path) -> io::Result<Arc<dyn Volume>>;
+    /// How much room the file system of a directory has for this process.
+    fn space(&self, directory: &Path) -> io::Result<Space>;
     /// Takes the exclusive lock of a file, creating it. The lock ends when the guard is dropped or
     /// the process dies. *Errors*: `WouldBlock` when another process holds it.
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Send + Sync>>;
@@ -57,6 +59,15 @@ pub trait Volume: Send + Sync {
     /// Makes the bytes of all these files durable ([`File::sync_data`]), then the names in these
     /// directories. After an error none of it may be believed.
     fn sync(&self, files: &[Arc<dyn File>], directories: &[PathBuf]) -> io::Result<()>;
+}
+
+/// The room of a file system. *Units*: bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Space {
+    /// What programs without privileges may still write.
+    pub free: u64,
+    /// All of it.
+    pub total: u64,
 }
 
 /// An entry of a directory.

@@ -46,6 +46,16 @@ fn a_file_reads_back_what_was_written() {
 }
 
 #[test]
+fn a_file_system_says_how_much_room_it_has() {
+    each_disk(|disk, root| {
+        let space = disk.space(root).unwrap();
+        assert!(space.free > 0 && space.free <= space.total, "{space:?}");
+        let missing = disk.space(&root.join("missing")).unwrap_err();
+        assert_eq!(missing.kind(), ErrorKind::NotFound);
+    });
+}
+
+#[test]
 fn bytes_of_a_failed_sync_read_back_until_the_cache_forgets_them() {
     let disk = SimDisk::default();
     disk.create_directory(Path::new("/data")).unwrap();

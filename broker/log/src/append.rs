@@ -61,6 +61,7 @@ impl Log {
                 return Ok(self.answer_duplicate(&old));
             }
         }
+        self.check_room(batch.len())?;
         self.roll_if_needed(&header, now)?;
         self.write(&header.to_bytes(), &batch[HEADER_SIZE..])?;
         self.publish(&header, &batch, frame_bytes, now);
@@ -71,6 +72,20 @@ impl Log {
             duplicate: false,
             log_start_offset: self.log_start_offset,
         })
+    }
+
+    /// Whether records of so many bytes may be written now.
+    fn check_room(&self, bytes: usize) -> Result<(), AppendError> {
+        if let Some(unfinished) = &self.unfinished_cut {
+            return Err(AppendError::AwaitsCut {
+                path: unfinished.path.clone(),
+                bytes: unfinished.bytes,
+            });
+        }
+        match &self.room {
+            Some(room) if !self.config.may_use_reserve => Ok(room.check(bytes)?),
+            _ => Ok(()),
+        }
     }
 
     fn header_at_end(&self, validated: &ValidatedBatch, leader_epoch: LeaderEpoch) -> BatchHeader {
@@ -156,6 +171,9 @@ impl Log {
         }
         self.log_end_offset = end;
         self.dirty.note_appended(header.size_in_bytes());
+        if let Some(room) = &self.room {
+            room.note_appended(header.size_in_bytes());
+        }
         self.idle_checkpoints = 0;
         self.producers.apply(header, now);
         if self

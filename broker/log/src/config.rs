@@ -24,6 +24,8 @@ pub struct LogConfig {
     pub producer_expiration: Duration,
     /// Bytes of recent batches kept in memory, per log.
     pub cache_bytes_max: usize,
+    /// Whether records may use the room that is kept for the broker's own: those of internal topics.
+    pub may_use_reserve: bool,
 }
 
 impl LogConfig {
@@ -64,6 +66,7 @@ impl Default for LogConfig {
             segment_index_bytes: 10 << 20,
             producer_expiration: Duration::from_secs(24 * 3600),
             cache_bytes_max: 2 << 20,
+            may_use_reserve: false,
         }
     }
 }

@@ -3,6 +3,10 @@
 //! Bytes after the first incomplete batch were never acknowledged under `fsync`. Still, where whole
 //! batches stand behind it, they may be worth something to somebody: they are kept aside as
 //! `<base>.log.cut-<offset>`, and nothing reads that file again.
+//!
+//! That needs room for a copy. Where there is none, the bytes stay where they are, behind the log's end: it is
+//! read up to there, and takes no appends until the cut could be made. Throwing them away to make room would
+//! lose them for a reason that may be gone in a minute; not opening the log would lose all of it meanwhile.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,7 +15,8 @@ use millstream_env::File;
 use millstream_model::Offset;
 use millstream_protocol::records::{BatchHeader, HEADER_SIZE, check_crc};
 
-use crate::{LogPlace, names};
+use crate::listing::remove_segment;
+use crate::{Log, LogPlace, names};
 
 /// A cut that recovery made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,43 +41,95 @@ const CHUNK: usize = 1 << 20;
 /// records that look like the beginnings of batches; past this, one is taken to be there.
 const SEARCH_BYTES_MAX: u64 = 256 << 20;
 
-/// Cuts a segment file at `position`, and puts it and the later segments' files aside where they hold
-/// whole batches. The later segments' names are free afterwards.
-pub(crate) fn cut(
-    place: &LogPlace,
-    file: &dyn File,
-    path: &Path,
-    position: u64,
-    offset: Offset,
-    why: String,
-    later: &[(Offset, u64)],
-) -> io::Result<Cut> {
-    let length = file.length()?;
-    let mut cut = Cut {
-        path: path.to_owned(),
-        position,
-        offset,
-        bytes: length.saturating_sub(position),
-        why,
-        kept_aside: Vec::new(),
-    };
-    if find_whole_batch(file, position, length, offset)?.is_some() {
-        let aside = aside_name(path, offset);
-        copy(place, file, position, length, &aside)?;
-        cut.kept_aside.push(aside);
-    }
-    for (base, size) in later {
-        cut.bytes += size;
-        let path = names::offset_file(&place.directory, *base, names::LOG);
-        let file = place.disk.open(&path, false)?;
-        if find_whole_batch(&*file, 0, *size, offset)?.is_some() {
-            let aside = aside_name(&path, offset);
-            place.disk.rename(&path, &aside)?;
+/// A cut that is to be made: a segment file ends at `position`, and the segments after it go.
+#[derive(Debug)]
+pub(crate) struct UnfinishedCut {
+    pub path: PathBuf,
+    pub position: u64,
+    /// The log's end.
+    pub offset: Offset,
+    pub why: String,
+    /// Bytes that go, in all files.
+    pub bytes: u64,
+    /// Base offset and size of the segments after it.
+    pub later: Vec<(Offset, u64)>,
+}
+
+impl UnfinishedCut {
+    /// Puts aside what is behind the end, in this and the later segments' files, where it holds whole batches,
+    /// and cuts it off. The later segments' names are free afterwards; nothing of it is synced. May be called
+    /// again after an error.
+    pub(crate) fn finish(&self, place: &LogPlace, file: &dyn File) -> io::Result<Cut> {
+        let length = file.length()?;
+        let mut cut = Cut {
+            path: self.path.clone(),
+            position: self.position,
+            offset: self.offset,
+            bytes: self.bytes,
+            why: self.why.clone(),
+            kept_aside: Vec::new(),
+        };
+        if find_whole_batch(file, self.position, length, self.offset)?.is_some() {
+            let aside = aside_name(&self.path, self.offset);
+            if let Err(error) = copy(place, file, self.position, length, &aside) {
+                // Half of it is worth nothing, and its room is.
+                let _ = place.disk.remove_file(&aside);
+                return Err(error);
+            }
             cut.kept_aside.push(aside);
         }
+        for (base, size) in &self.later {
+            let path = names::offset_file(&place.directory, *base, names::LOG);
+            let file = match place.disk.open(&path, false) {
+                // Put aside before.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                opened => opened?,
+            };
+            if find_whole_batch(&*file, 0, *size, self.offset)?.is_some() {
+                let aside = aside_name(&path, self.offset);
+                place.disk.rename(&path, &aside)?;
+                cut.kept_aside.push(aside);
+            }
+        }
+        file.truncate(self.position)?;
+        for (base, _) in &self.later {
+            remove_segment(place, *base)?;
+        }
+        tracing::warn!(
+            path = %cut.path.display(), position = cut.position, offset = cut.offset.0,
+            bytes = cut.bytes, why = %cut.why, kept_aside = cut.kept_aside.len(), "end of log cut"
+        );
+        Ok(cut)
     }
-    file.truncate(position)?;
-    Ok(cut)
+}
+
+impl Log {
+    /// Whether recovery has left something behind the log's end for want of room. Until it is set aside,
+    /// nothing is appended.
+    #[must_use]
+    pub fn awaits_cut(&self) -> bool {
+        self.unfinished_cut.is_some()
+    }
+
+    /// Sets aside what recovery had no room for, durably. *Errors*: there is still none, and this may be
+    /// called again; or the disk failed, and the log is offline.
+    pub fn finish_cut(&mut self) -> io::Result<()> {
+        let Some(unfinished) = &self.unfinished_cut else {
+            return Ok(());
+        };
+        let active = self.segments.last().expect("segment list is never empty");
+        let file = active.file(&self.place)?;
+        unfinished.finish(&self.place, &*file)?;
+        let synced = file.sync_data();
+        if let Err(error) =
+            synced.and_then(|()| self.place.disk.sync_directory(&self.place.directory))
+        {
+            self.fail_flush();
+            return Err(error);
+        }
+        self.unfinished_cut = None;
+        Ok(())
+    }
 }
 
 fn aside_name(path: &Path, offset: Offset) -> PathBuf {

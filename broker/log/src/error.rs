@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use millstream_model::{Offset, TopicId};
 use millstream_protocol::ErrorCode;
 
+use crate::NoRoom;
+
 /// Why a batch was not appended. The log is as it was before.
 #[derive(Debug, thiserror::Error)]
 pub enum AppendError {
@@ -46,6 +48,19 @@ pub enum AppendError {
         /// Why.
         source: io::Error,
     },
+    /// The records would take room that is kept for the broker.
+    #[error(transparent)]
+    NoRoom(#[from] NoRoom),
+    /// What recovery has to set aside from behind the log's end is there still.
+    #[error(
+        "{bytes} bytes behind the end of {path} are to be set aside first, and there is no room for them"
+    )]
+    AwaitsCut {
+        /// The file.
+        path: PathBuf,
+        /// How many bytes.
+        bytes: u64,
+    },
     /// An earlier failure left the log's end unknown.
     #[error("log is offline after an earlier failure")]
     Offline,
@@ -59,7 +74,10 @@ impl AppendError {
             AppendError::OutOfOrderSequence { .. } => ErrorCode::OutOfOrderSequenceNumber,
             AppendError::InvalidProducerEpoch { .. } => ErrorCode::InvalidProducerEpoch,
             AppendError::LargerThanSegment { .. } => ErrorCode::RecordListTooLarge,
-            AppendError::Io { .. } | AppendError::Offline => ErrorCode::KafkaStorageError,
+            AppendError::Io { .. }
+            | AppendError::NoRoom(_)
+            | AppendError::AwaitsCut { .. }
+            | AppendError::Offline => ErrorCode::KafkaStorageError,
         }
     }
 }

@@ -18,11 +18,12 @@ use millstream_env::Disk;
 use millstream_model::{LeaderEpoch, Offset, TopicId, WallTime};
 
 use crate::cache::TailCache;
+use crate::cut::UnfinishedCut;
 use crate::flush::Dirty;
 use crate::leader_epochs::LeaderEpochs;
 use crate::producer_state::ProducerState;
 use crate::segment::Segment;
-use crate::{CacheBudget, LogConfig};
+use crate::{CacheBudget, LogConfig, Room};
 
 /// Where a log lives.
 #[derive(Clone)]
@@ -63,6 +64,10 @@ pub struct Log {
     pub(crate) dirty: Dirty,
     pub(crate) is_offline: bool,
     pub(crate) has_disk_failed: bool,
+    /// What its directory has room for, if somebody watches that.
+    pub(crate) room: Option<Arc<Room>>,
+    /// What recovery has to set aside from behind the log's end, once there is room for it.
+    pub(crate) unfinished_cut: Option<Box<UnfinishedCut>>,
     /// Checkpoints since the last append.
     pub(crate) idle_checkpoints: u8,
 }
@@ -117,6 +122,11 @@ impl Log {
             segment_jitter_seed: self.config.segment_jitter_seed,
             ..config
         };
+    }
+
+    /// From now on nothing is appended that takes the room of its directory's reserve.
+    pub fn set_room(&mut self, room: Arc<Room>) {
+        self.room = Some(room);
     }
 
     /// Whether an earlier failure ended its service until it is opened again.

@@ -79,6 +79,7 @@ impl Log {
             segments: Vec::new(),
             epochs: LeaderEpochs::default(),
             must_sync: false,
+            unfinished_cut: None,
             place: &place,
             config,
             now,
@@ -91,6 +92,7 @@ impl Log {
             recovery,
             segments,
             mut epochs,
+            unfinished_cut,
             ..
         } = opening;
         let first = segments.first().expect("one was made or found").base;
@@ -123,6 +125,8 @@ impl Log {
             segments,
             epochs,
             dirty,
+            room: None,
+            unfinished_cut,
             idle_checkpoints: 0,
         };
         log.check_invariants();

@@ -25,10 +25,10 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use millstream_env::File;
+use millstream_env::{File, is_out_of_room};
 use millstream_model::{LeaderEpoch, Offset, WallTime};
 
-use crate::cut;
+use crate::cut::UnfinishedCut;
 use crate::index::{Index, IndexEntry};
 use crate::leader_epochs::LeaderEpochs;
 use crate::listing::{Listing, remove_segment};
@@ -50,6 +50,8 @@ pub(crate) struct Opening<'a> {
     pub gaps_end: Offset,
     /// Whether something was kept that may not be durable, or cut.
     pub must_sync: bool,
+    /// What a full disk has no room to set aside.
+    pub unfinished_cut: Option<Box<UnfinishedCut>>,
 }
 
 impl Opening<'_> {
@@ -346,18 +348,29 @@ impl Opening<'_> {
         let path = segment.log_path(self.place);
         let position = segment.size;
         let end = segment.end;
-        let cut = cut::cut(self.place, &*file, &path, position, end, why, later);
-        let cut = cut.map_err(|error| self.io(error))?;
-        for (base, _) in later {
-            remove_segment(self.place, *base).map_err(|error| self.io(error))?;
-        }
+        let length = file.length().map_err(|error| self.io(error))?;
+        let in_later: u64 = later.iter().map(|(_, size)| size).sum();
+        let unfinished = UnfinishedCut {
+            path,
+            position,
+            offset: end,
+            why,
+            bytes: length.saturating_sub(position) + in_later,
+            later: later.to_vec(),
+        };
         self.epochs.truncate(end);
         self.must_sync = true;
-        tracing::warn!(
-            path = %cut.path.display(), position, offset = end.0, bytes = cut.bytes,
-            why = %cut.why, kept_aside = cut.kept_aside.len(), "end of log cut"
-        );
-        self.recovery.cut = Some(cut);
+        match unfinished.finish(self.place, &*file) {
+            Ok(cut) => self.recovery.cut = Some(cut),
+            Err(error) if is_out_of_room(&error) => {
+                tracing::warn!(
+                    path = %unfinished.path.display(), position, offset = end.0, why = %unfinished.why, %error,
+                    "no room to set aside what is behind the end of the log: it is read, and takes nothing until there is"
+                );
+                self.unfinished_cut = Some(Box::new(unfinished));
+            }
+            Err(error) => return Err(self.io(error)),
+        }
         Ok(())
     }
 }

@@ -101,7 +101,7 @@ impl Node {
 
     /// How dirty a log is, if a pass is due.
     fn due_ratio(&self, topic: &HostedTopic, partition: &HostedPartition) -> Option<f64> {
-        if self.has_failed_lately(partition) {
+        if self.has_failed_lately(partition) || !self.has_room_to_compact(topic, partition) {
             return None;
         }
         let now = self.believed_wall_time();
@@ -145,8 +145,9 @@ impl Node {
                 return Err(ReadError::Offline.into());
             }
             match pass.step()? {
-                PassStep::Worked { bytes } if pause(bytes) => {}
-                // The broker stops.
+                PassStep::Worked { bytes }
+                    if self.has_room_to_compact(topic, partition) && pause(bytes) => {}
+                // The broker stops, or there is no room any more.
                 PassStep::Worked { .. } => return Err(ReadError::Offline.into()),
                 PassStep::Install => lock()?.install_cleaned(pass)?,
                 PassStep::PutAway => {

@@ -8,9 +8,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use millstream_env::{Disk, File, Volume};
-use millstream_log::{Checkpoint, Noted};
+use millstream_log::{Checkpoint, Noted, Room};
 use millstream_model::{DirectoryId, TopicId};
 use millstream_replica::HostedPartition;
+
+use crate::room::DirectoryRoom;
 
 /// One log directory.
 pub struct LogDirectory {
@@ -28,6 +30,7 @@ pub struct LogDirectory {
     failure: Mutex<Option<String>>,
     /// Whether its partitions have been told.
     has_retired: AtomicBool,
+    pub(crate) room: DirectoryRoom,
     /// The checkpoint as it was last written.
     written: Mutex<Option<Checkpoint>>,
 }
@@ -38,8 +41,10 @@ impl LogDirectory {
         id: DirectoryId,
         volume: Arc<dyn Volume>,
         noted: Option<BTreeMap<(TopicId, i32), Noted>>,
+        room: Room,
     ) -> LogDirectory {
         LogDirectory {
+            room: DirectoryRoom::new(room),
             volume: Some(volume),
             noted,
             ..LogDirectory::unopened(path, id)
@@ -54,6 +59,7 @@ impl LogDirectory {
     }
 
     fn unopened(path: PathBuf, id: DirectoryId) -> LogDirectory {
+        let room = Room::new(&path, 0);
         LogDirectory {
             path,
             id,
@@ -63,6 +69,7 @@ impl LogDirectory {
             has_failed: AtomicBool::new(false),
             failure: Mutex::default(),
             has_retired: AtomicBool::new(false),
+            room: DirectoryRoom::new(room),
             written: Mutex::new(None),
         }
     }

@@ -14,7 +14,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use millstream_env::{Disk, Random};
-use millstream_log::{Checkpoint, Noted};
+use millstream_log::{Checkpoint, Noted, Room};
 use millstream_model::{DirectoryId, TopicId};
 use millstream_quorum::{MetaProperties, MetaPropertiesError};
 
@@ -96,10 +96,15 @@ impl StartingDirectory {
             let volume = disk.volume(&self.path).map_err(|error| error.to_string())?;
             let synced = disk.sync_directory(&self.path);
             synced.map_err(|error| format!("a sync failed: {error}"))?;
-            Ok::<_, String>((volume, noted))
+            let space = disk.space(&self.path).map_err(|error| error.to_string())?;
+            let reserve = config.reserve_bytes;
+            let reserve = reserve.unwrap_or_else(|| Room::default_reserve(space.total));
+            let room = Room::new(&self.path, reserve);
+            room.refresh(space.free);
+            Ok::<_, String>((volume, noted, room))
         };
         match finish() {
-            Ok((volume, noted)) => LogDirectory::new(self.path, id, volume, noted),
+            Ok((volume, noted, room)) => LogDirectory::new(self.path, id, volume, noted, room),
             Err(reason) => LogDirectory::offline(self.path, id, &reason),
         }
     }

@@ -18,6 +18,7 @@ mod node;
 mod open;
 mod placement;
 mod retention;
+mod room;
 mod sweep;
 
 pub use compaction::{CompactionConfig, Pause};

@@ -221,6 +221,7 @@ impl Node {
                 index_interval_bytes: config.index_interval_bytes,
                 segment_index_bytes: config.segment_index_bytes,
                 producer_expiration: self.config.producer_expiration,
+                may_use_reserve: topic.is_internal(),
                 ..LogConfig::default()
             };
             let noted = directory.noted(topic.id, index);
@@ -229,8 +230,11 @@ impl Node {
                 millstream_metadata::Durability::Fsync => Durability::Fsync,
                 millstream_metadata::Durability::Replicated => Durability::Replicated,
             };
+            let mut awaits_cut = false;
             let hosted = match opened {
-                Ok((log, _recovery)) => {
+                Ok((mut log, _recovery)) => {
+                    log.set_room(Arc::clone(&directory.room.room));
+                    awaits_cut = log.awaits_cut();
                     let partition = Partition::new(log, partition.leader_epoch, durability);
                     HostedPartition::new(name, topic.id, directory_index, partition)
                 }
@@ -246,7 +250,11 @@ impl Node {
                     HostedPartition::offline(name, topic.id, directory_index)
                 }
             };
-            partitions.push(Arc::new(hosted));
+            let hosted = Arc::new(hosted);
+            if awaits_cut {
+                self.awaiting_cut.push(Arc::clone(&hosted));
+            }
+            partitions.push(hosted);
         }
         Arc::new(HostedTopic {
             name: topic.name.clone(),
@@ -298,6 +306,7 @@ impl Node {
                 tracing::warn!(path = %path.display(), %error, "removal is not durable yet");
             }
         }
+        self.ask_for_room();
     }
 }
 

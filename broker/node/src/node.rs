@@ -17,6 +17,7 @@ use crate::LogDirectory;
 use crate::compaction::{CompactionConfig, Failures};
 use crate::metadata::MetadataOwner;
 use crate::retention::Removals;
+use crate::room::AwaitingCut;
 
 /// How a node is set up.
 #[derive(Clone, Debug)]
@@ -49,6 +50,9 @@ pub struct NodeConfig {
     pub retention_interval: Duration,
     /// How compaction runs.
     pub compaction: CompactionConfig,
+    /// Bytes that records of clients leave free in each log directory (`millstream.log.dir.reserve.bytes`).
+    /// `None`: [`millstream_log::Room::default_reserve`].
+    pub reserve_bytes: Option<u64>,
 }
 
 /// A broker without log directories, which are to be given; otherwise Kafka's defaults, where it has them.
@@ -69,6 +73,7 @@ impl Default for NodeConfig {
             producer_expiration: Duration::from_secs(86_400),
             retention_interval: Duration::from_secs(300),
             compaction: CompactionConfig::default(),
+            reserve_bytes: Some(0),
         }
     }
 }
@@ -86,6 +91,7 @@ pub struct Node {
     pub(crate) cache_budget: CacheBudget,
     pub(crate) removals: Mutex<Removals>,
     pub(crate) failures: Mutex<Failures>,
+    pub(crate) awaiting_cut: AwaitingCut,
     /// What both clocks said when the node was opened.
     pub(crate) started: (Instant, WallTime),
     /// Held as long as the node lives.

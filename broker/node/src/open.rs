@@ -13,6 +13,7 @@ use millstream_quorum::{DIRECTORY_NAME, ProposeError, Quorum};
 use crate::directory_start::{StartingDirectory, begin_all, without_metadata};
 use crate::metadata::{MetadataOwner, decode_entry};
 use crate::placement::Found;
+use crate::room::AwaitingCut;
 use crate::sweep::Sweep;
 use crate::{Node, NodeConfig};
 
@@ -154,6 +155,7 @@ impl Node {
             started,
             removals: Mutex::default(),
             failures: Mutex::default(),
+            awaiting_cut: AwaitingCut::default(),
             random,
             directories,
             metadata: Mutex::new(MetadataOwner { quorum, controller }),

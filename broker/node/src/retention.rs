@@ -120,6 +120,7 @@ impl Node {
         let mut removals = self.removals.lock().unwrap_or_else(PoisonError::into_inner);
         let due: Vec<_> = removals.0.extract_if(.., |(at, _)| *at <= now).collect();
         drop(removals);
+        let has_removed = !due.is_empty();
         for (_, path) in due {
             match self.disk.remove_file(&path) {
                 // Its topic was deleted meanwhile.
@@ -129,6 +130,9 @@ impl Node {
                 }
                 Ok(()) => {}
             }
+        }
+        if has_removed {
+            self.ask_for_room();
         }
     }
 

@@ -49,6 +49,7 @@ impl Bench {
                 map_bytes: 1 << 16,
                 ..CompactionConfig::default()
             },
+            ..NodeConfig::default()
         };
         let random = Arc::new(SimRandom::new(1));
         let opened = Node::open(Arc::new(disk.clone()), clock.clone(), random, config);

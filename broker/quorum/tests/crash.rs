@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use common::{directory, new_disk, open, payloads, records, started};
 use millstream_env::sim::{SimDisk, SimFaults, SimRandom};
-use millstream_env::{DirectoryEntry, Disk, File, Volume};
+use millstream_env::{DirectoryEntry, Disk, File, Space, Volume};
 use millstream_quorum::{ProposeError, Quorum};
 
 /// A disk whose power goes after a number of calls that change something: from then on all fail.
@@ -69,6 +69,9 @@ impl Disk for PowerCut {
     }
     fn volume(&self, directory: &Path) -> io::Result<Arc<dyn Volume>> {
         self.disk.volume(directory)
+    }
+    fn space(&self, directory: &Path) -> io::Result<Space> {
+        self.disk.space(directory)
     }
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Send + Sync>> {
         self.disk.lock(path)

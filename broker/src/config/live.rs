@@ -54,6 +54,7 @@ pub(super) static LIVE: &[Setting] = &[
     // Where data is, and how it is stored.
     of("log.dirs", List, "./millstream-data", Any, "Data directories; the metadata log lives in the first."),
     of("log.dir", List, "", Any, "The older name of log.dirs."),
+    of("millstream.log.dir.reserve.bytes", Long, "-1", AtLeast(-1), "Bytes that records of clients leave free in each log directory, for committed offsets, metadata and recovery; past that they are refused with KAFKA_STORAGE_ERROR until there is room. -1: 1 GiB, or a twentieth of a smaller file system's size; 0: none."),
     of("millstream.durability", Text, "fsync", OneOf(&["fsync", "replicated"]), "When acks=all is answered: fsync, once every in-sync replica has it on stable storage; replicated, once it is in their memory (Kafka's rule)."),
     of("log.segment.bytes", Int, "1073741824", AtLeast(1_048_576), "Largest size of a segment file."),
     of("log.roll.ms", Long, "", AtLeast(1), "Longest span of record time in a segment; wins over log.roll.hours."),

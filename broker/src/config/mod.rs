@@ -91,6 +91,9 @@ pub struct Config {
     pub retention_interval: Duration,
     /// How compaction runs (`log.cleaner.*`).
     pub compaction: CompactionConfig,
+    /// Bytes that records of clients leave free in each log directory (`millstream.log.dir.reserve.bytes`); none:
+    /// a share of the file system.
+    pub reserve_bytes: Option<u64>,
 }
 
 /// How the topic of committed offsets is created.

@@ -7,7 +7,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::SimRandom;
 use super::file::{FileState, SimFile};
-use crate::{DirectoryEntry, Disk, File, Volume};
+use crate::{DirectoryEntry, Disk, File, Space, Volume};
+
+/// Bytes of the disk, as it says.
+const SIZE: u64 = 1 << 40;
 
 /// Faults to come. Each is used up when it strikes.
 #[derive(Clone, Copy, Debug, Default)]
@@ -358,6 +361,15 @@ impl Disk for SimDisk {
 
     fn volume(&self, _directory: &Path) -> io::Result<Arc<dyn Volume>> {
         Ok(Arc::new(self.clone()))
+    }
+
+    fn space(&self, directory: &Path) -> io::Result<Space> {
+        self.list(directory)?;
+        let room = lock(&self.state).faults.room;
+        Ok(Space {
+            free: room.unwrap_or(SIZE),
+            total: SIZE,
+        })
     }
 
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Send + Sync>> {

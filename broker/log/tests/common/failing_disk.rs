@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use millstream_env::sim::SimDisk;
-use millstream_env::{DirectoryEntry, Disk, File, Volume};
+use millstream_env::{DirectoryEntry, Disk, File, Space, Volume};
 
 #[derive(Clone)]
 pub struct FailingDisk {
@@ -82,6 +82,10 @@ impl Disk for FailingDisk {
 
     fn volume(&self, directory: &Path) -> io::Result<Arc<dyn Volume>> {
         self.disk.volume(directory)
+    }
+
+    fn space(&self, directory: &Path) -> io::Result<Space> {
+        self.disk.space(directory)
     }
 
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Send + Sync>> {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 
 use millstream_env::sim::{SimDisk, SimFaults, SimRandom};
-use millstream_env::{DirectoryEntry, Disk, File, Volume, is_disk_failure};
+use millstream_env::{DirectoryEntry, Disk, File, Space, Volume, is_disk_failure};
 
 pub const EIO: i32 = 5;
 pub const EROFS: i32 = 30;
@@ -182,6 +182,12 @@ impl Disk for Disks {
         let mounted = self.of(directory);
         mounted.check()?;
         Ok(Arc::new(mounted.clone()))
+    }
+
+    fn space(&self, directory: &Path) -> io::Result<Space> {
+        let mounted = self.of(directory);
+        mounted.check()?;
+        mounted.disk.space(directory)
     }
 
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Send + Sync>> {
