@@ -1,4 +1,4 @@
-//! HTTP: `/healthz` now.
+//! HTTP: `/healthz` says whether clients are served, `/readyz` whether as they should be.
 //!
 //! Bounded: connections are counted, each lives for [`CONNECTION_LIFE`] at most however slowly it sends
 //! or reads, and no handler reads a body.
@@ -6,8 +6,8 @@
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -39,20 +39,45 @@ pub enum Status {
     Stopping = 2,
 }
 
+/// What a broker that serves says of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Condition {
+    /// Why it does not take all that it should, if so.
+    pub unready: Option<String>,
+    /// What is wrong besides, a line each.
+    pub faults: Vec<String>,
+}
+
+/// Looks at a broker.
+type Look = Box<dyn Fn() -> Condition + Send + Sync>;
+
 /// The status, shared between the broker and its HTTP listener. Begins as [`Status::Starting`].
-#[derive(Debug, Default)]
-pub struct Health(AtomicU8);
+#[derive(Default)]
+pub struct Health {
+    status: AtomicU8,
+    look: OnceLock<Look>,
+}
 
 impl Health {
     /// Says how far the broker is.
     pub fn set(&self, status: Status) {
-        self.0.store(status as u8, Ordering::Release);
+        self.status.store(status as u8, Ordering::Release);
+    }
+
+    /// Says how to look at the broker, once it is there.
+    pub fn look_by(&self, look: impl Fn() -> Condition + Send + Sync + 'static) {
+        // There is one broker in a process.
+        let _first_stays = self.look.set(Box::new(look));
+    }
+
+    fn condition(&self) -> Condition {
+        self.look.get().map(|look| look()).unwrap_or_default()
     }
 
     /// How far the broker is.
     #[must_use]
     pub fn status(&self) -> Status {
-        match self.0.load(Ordering::Acquire) {
+        match self.status.load(Ordering::Acquire) {
             0 => Status::Starting,
             1 => Status::Serving,
             _ => Status::Stopping,
@@ -64,6 +89,7 @@ impl Health {
 pub fn router(health: Arc<Health>) -> Router {
     Router::new()
         .route("/healthz", get(healthz))
+        .route("/readyz", get(readyz))
         .with_state(health)
 }
 
@@ -96,6 +122,21 @@ async fn healthz(State(health): State<Arc<Health>>) -> (StatusCode, &'static str
         Status::Serving => (StatusCode::OK, "ok\n"),
         Status::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "stopping\n"),
     }
+}
+
+/// 200 while clients are served as they should be, 503 otherwise; then what is wrong, a line each.
+async fn readyz(State(health): State<Arc<Health>>) -> (StatusCode, String) {
+    if health.status() != Status::Serving {
+        let (code, text) = healthz(State(health)).await;
+        return (code, text.to_owned());
+    }
+    let Condition { unready, faults } = health.condition();
+    let (code, first) = match unready {
+        None => (StatusCode::OK, "ready".to_owned()),
+        Some(why) => (StatusCode::SERVICE_UNAVAILABLE, why),
+    };
+    let lines = std::iter::once(first).chain(faults);
+    (code, lines.map(|line| line + "\n").collect())
 }
 
 /// Accepts as long as there is room.
@@ -255,6 +296,39 @@ mod tests {
         server.health.set(Status::Stopping);
         let stopping = server.ask("GET /healthz").await;
         assert!(stopping.starts_with("HTTP/1.1 503 ") && stopping.ends_with("stopping\n"));
+    }
+
+    #[tokio::test]
+    async fn readyz_tells_what_is_wrong() {
+        let server = Server::start();
+        let starting = server.ask("GET /readyz").await;
+        assert!(starting.starts_with("HTTP/1.1 503 ") && starting.ends_with("starting\n"));
+        server.health.set(Status::Serving);
+        let ready = server.ask("GET /readyz").await;
+        assert!(
+            ready.starts_with("HTTP/1.1 200 ") && ready.ends_with("\r\n\r\nready\n"),
+            "{ready}"
+        );
+        let condition = Arc::new(std::sync::Mutex::new(Condition {
+            unready: None,
+            faults: vec!["a disk is full".to_owned()],
+        }));
+        let shared = Arc::clone(&condition);
+        server
+            .health
+            .look_by(move || shared.lock().unwrap().clone());
+        let faulty = server.ask("GET /readyz").await;
+        assert!(
+            faulty.starts_with("HTTP/1.1 200 ") && faulty.ends_with("ready\na disk is full\n"),
+            "{faulty}"
+        );
+        condition.lock().unwrap().unready = Some("safe mode".to_owned());
+        let unready = server.ask("GET /readyz").await;
+        assert!(
+            unready.starts_with("HTTP/1.1 503 ")
+                && unready.ends_with("safe mode\na disk is full\n"),
+            "{unready}"
+        );
     }
 
     #[tokio::test]

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 
 use crate::config::Config;
 use crate::descriptors::connections_max;
-use crate::http::{self, Health, Status};
+use crate::http::{self, Condition, Health, Status};
 use crate::memory::queued_bytes_max;
 use crate::net::{Listener, NetLimits, Shared};
 use crate::shell::Shell;
@@ -103,7 +103,10 @@ pub async fn run(config: Config) -> Result<(), ServeError> {
     let node = opened
         .map_err(io::Error::other)
         .map_err(failed("opening ended early"))??;
-    let shell = Shell::new(Arc::new(node));
+    let node = Arc::new(node);
+    let looked_at = Arc::clone(&node);
+    health.look_by(move || condition(&looked_at));
+    let shell = Shell::new(node);
     let threads = shell.start().map_err(failed("cannot start threads"))?;
     shell.carry_out(shell.node.group_shards_to_load());
     let serving: Vec<_> = listeners
@@ -168,6 +171,7 @@ fn open(config: Config) -> Result<Node, ServeError> {
         retention_interval: config.retention_interval,
         compaction: config.compaction,
         reserve_bytes: config.reserve_bytes,
+        safe_mode_crashes: config.safe_mode_crashes,
     };
     let (clock, random) = (Arc::new(RealClock::default()), Arc::new(RealRandom));
     Node::open(Arc::new(RealDisk), clock, random, node).map_err(|error| match error {
@@ -177,6 +181,20 @@ fn open(config: Config) -> Result<Node, ServeError> {
             source: io::Error::other(failed.to_string()),
         },
     })
+}
+
+/// What there is to say of a broker that serves.
+fn condition(node: &Node) -> Condition {
+    let offline = node.offline_directories().into_iter();
+    let offline = offline
+        .map(|(path, reason)| format!("log directory {} is offline: {reason}", path.display()));
+    let short = node.short_directories().into_iter();
+    Condition {
+        unready: node.safe_mode().map(str::to_owned),
+        faults: offline
+            .chain(short.map(|short| short.to_string()))
+            .collect(),
+    }
 }
 
 async fn bind(

@@ -37,6 +37,8 @@ pub struct BrokerConfig {
     pub groups: GroupConfig,
     /// Partitions of `__consumer_offsets` (`offsets.topic.num.partitions`).
     pub group_shards: usize,
+    /// Why records of clients are refused altogether, if they are.
+    pub safe_mode: Option<String>,
 }
 
 /// What all connections share.

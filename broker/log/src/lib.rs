@@ -47,6 +47,7 @@ mod retention;
 mod room;
 mod scan;
 mod segment;
+mod starts;
 mod time_index;
 mod verified;
 
@@ -64,3 +65,4 @@ pub use partition_metadata::topic_of;
 pub use read::LogRead;
 pub use retention::Retention;
 pub use room::{NoRoom, Room};
+pub use starts::RecentStarts;

@@ -65,7 +65,7 @@ impl Node {
     /// Compacts the log that is the dirtiest of those that are due, if there is one. Answers whether there
     /// was. To be called by one thread at a time.
     pub fn compact_once(&self, pause: Pause<'_>, effects: &mut Vec<Effect>) -> bool {
-        let Some((topic, partition)) = self.dirtiest() else {
+        let Some((topic, partition)) = self.dirtiest().filter(|_| self.may_tidy()) else {
             return false;
         };
         let Some(mut pass) = self.begin_pass(&topic, &partition) else {

@@ -90,6 +90,9 @@ impl Node {
     /// Forgets what has expired in a shard's groups.
     pub fn expire_groups(&self, shard: usize) -> Vec<Effect> {
         let mut effects = Vec::new();
+        if !self.may_tidy() {
+            return effects;
+        }
         self.broker
             .handle_group_expiry(shard, self.wall_time(), &mut effects);
         effects

@@ -19,6 +19,7 @@ mod open;
 mod placement;
 mod retention;
 mod room;
+mod safe_mode;
 mod sweep;
 
 pub use compaction::{CompactionConfig, Pause};

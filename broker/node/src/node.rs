@@ -53,6 +53,9 @@ pub struct NodeConfig {
     /// Bytes that records of clients leave free in each log directory (`millstream.log.dir.reserve.bytes`).
     /// `None`: [`millstream_log::Room::default_reserve`].
     pub reserve_bytes: Option<u64>,
+    /// Crashes in ten minutes after which a start is one in safe mode (`millstream.safe.mode.crashes`).
+    /// *Bounds*: at most [`millstream_log::RecentStarts::MAX`]; 0 for never.
+    pub safe_mode_crashes: usize,
 }
 
 /// A broker without log directories, which are to be given; otherwise Kafka's defaults, where it has them.
@@ -74,6 +77,7 @@ impl Default for NodeConfig {
             retention_interval: Duration::from_secs(300),
             compaction: CompactionConfig::default(),
             reserve_bytes: Some(0),
+            safe_mode_crashes: 0,
         }
     }
 }
@@ -158,6 +162,7 @@ impl Node {
             .map(|directory| !unclean.contains(&directory))
             .collect();
         let written = self.write_checkpoints(&clean, &mut Vec::new());
+        self.note_clean_stop();
         written.into_iter().fold(first_error, |first, written| {
             // What had failed before was said then.
             first.and(written.map(drop))

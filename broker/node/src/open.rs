@@ -14,6 +14,7 @@ use crate::directory_start::{StartingDirectory, begin_all, without_metadata};
 use crate::metadata::{MetadataOwner, decode_entry};
 use crate::placement::Found;
 use crate::room::AwaitingCut;
+use crate::safe_mode::NotedStart;
 use crate::sweep::Sweep;
 use crate::{Node, NodeConfig};
 
@@ -63,7 +64,25 @@ impl Node {
         random: Arc<dyn Random>,
         config: NodeConfig,
     ) -> Result<Node, OpenError> {
-        let mut begun = begin_all(&*disk, &config)?;
+        let begun = begin_all(&*disk, &config)?;
+        let start = NotedStart::begin(&*disk, &config, clock.wall_time());
+        let safe_mode = start.safe_mode(&config);
+        if let Some(why) = &safe_mode {
+            tracing::error!("{why}");
+        }
+        let opened = Node::open_begun(Arc::clone(&disk), clock, random, config, begun, safe_mode);
+        // An error is an answer, and no crash.
+        opened.inspect_err(|_| start.withdraw(&*disk))
+    }
+
+    fn open_begun(
+        disk: Arc<dyn Disk>,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+        config: NodeConfig,
+        mut begun: Vec<StartingDirectory>,
+        safe_mode: Option<String>,
+    ) -> Result<Node, OpenError> {
         let locks = begun.iter_mut().filter_map(|starting| starting.lock.take());
         let locks = locks.collect();
         let mut properties = begun
@@ -143,6 +162,7 @@ impl Node {
             fetch_wait_max: config.fetch_wait_max,
             groups: config.groups.clone(),
             group_shards: shards,
+            safe_mode,
         };
         let bits = Arc::clone(&random);
         let view = View::new(Arc::clone(&image));

@@ -35,6 +35,9 @@ impl Node {
     /// One run of retention over all logs, and the removal of files whose delay is over.
     pub fn enforce_retention(&self) -> Vec<Effect> {
         let mut effects = Vec::new();
+        if !self.may_tidy() {
+            return effects;
+        }
         let now = self.believed_wall_time();
         let view = self.broker.view();
         let mut surplus = Vec::new();

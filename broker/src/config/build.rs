@@ -48,6 +48,7 @@ pub(super) fn build(settings: &Layered) -> Result<(Config, Vec<String>), ConfigE
         producer_expiration: millis(settings, "producer.id.expiration.ms"),
         retention_interval: millis(settings, "log.retention.check.interval.ms"),
         compaction: compaction(settings)?,
+        safe_mode_crashes: settings.size("millstream.safe.mode.crashes"),
         reserve_bytes: u64::try_from(settings.number("millstream.log.dir.reserve.bytes")).ok(),
     };
     let warnings = warnings(settings, &config, &left_out);

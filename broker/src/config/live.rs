@@ -5,6 +5,7 @@
 
 use ConfigRange::{Any, AtLeast, Between, OneOf, Ratio, SubsetOf};
 use ConfigType::{Boolean, Double, Int, List, Long, String as Text};
+use millstream_log::RecentStarts;
 use millstream_metadata::{ConfigRange, ConfigType, TOPIC_PARTITIONS_MAX};
 
 use super::setting::Setting;
@@ -41,7 +42,7 @@ pub(super) static LIVE: &[Setting] = &[
     of("advertised.listeners", List, "", Any, "Addresses told to clients, one per listener; not set: the address the client has connected to."),
     of("listener.security.protocol.map", List, "", Any, "The protocol of each listener, NAME:PROTOCOL each; only PLAINTEXT is there. Not set: a listener's name is its protocol."),
     of("controller.listener.names", List, "", Any, "Names among the listeners that are for controllers: these are not opened, the controller is inside."),
-    of("millstream.http.listen", Text, "127.0.0.1:9644", Any, "HOST:PORT of the HTTP listener, which answers /healthz."),
+    of("millstream.http.listen", Text, "127.0.0.1:9644", Any, "HOST:PORT of the HTTP listener, which answers /healthz (serving or not) and /readyz (and what is wrong)."),
 
     // Connections and requests.
     of("max.connections", Int, "2147483647", AtLeast(1), "Connections open at once over all listeners; one more is closed. At most half of the descriptors that the process may open, the rest being for files."),
@@ -55,6 +56,7 @@ pub(super) static LIVE: &[Setting] = &[
     of("log.dirs", List, "./millstream-data", Any, "Data directories; the metadata log lives in the first."),
     of("log.dir", List, "", Any, "The older name of log.dirs."),
     of("millstream.log.dir.reserve.bytes", Long, "-1", AtLeast(-1), "Bytes that records of clients leave free in each log directory, for committed offsets, metadata and recovery; past that they are refused with KAFKA_STORAGE_ERROR until there is room. -1: 1 GiB, or a twentieth of a smaller file system's size; 0: none."),
+    of("millstream.safe.mode.crashes", Int, "5", Between(0, RecentStarts::MAX as i64), "After so many crashes within ten minutes the broker starts in safe mode: everything is read and groups work, records are refused, and logs are left as they are, until it was stopped cleanly and started again. 0: never."),
     of("millstream.durability", Text, "fsync", OneOf(&["fsync", "replicated"]), "When acks=all is answered: fsync, once every in-sync replica has it on stable storage; replicated, once it is in their memory (Kafka's rule)."),
     of("log.segment.bytes", Int, "1073741824", AtLeast(1_048_576), "Largest size of a segment file."),
     of("log.roll.ms", Long, "", AtLeast(1), "Longest span of record time in a segment; wins over log.roll.hours."),

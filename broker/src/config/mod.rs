@@ -94,6 +94,9 @@ pub struct Config {
     /// Bytes that records of clients leave free in each log directory (`millstream.log.dir.reserve.bytes`); none:
     /// a share of the file system.
     pub reserve_bytes: Option<u64>,
+    /// Crashes in ten minutes after which a start is one in safe mode (`millstream.safe.mode.crashes`); 0:
+    /// never.
+    pub safe_mode_crashes: usize,
 }
 
 /// How the topic of committed offsets is created.

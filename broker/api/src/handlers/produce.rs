@@ -208,6 +208,12 @@ impl ProduceStep<'_> {
         if topic.is_internal && !self.is_admin {
             return Err(Refusal::code(ErrorCode::InvalidTopicException));
         }
+        if let Some(why) = &self.broker.config.safe_mode {
+            return Err(Refusal {
+                message: Some(why.clone()),
+                ..Refusal::code(ErrorCode::KafkaStorageError)
+            });
+        }
         let is_zstd_allowed = self.reply.version >= VERSION_ZSTD;
         let batch = single_batch(&records, is_zstd_allowed).map_err(Refusal::batch)?;
         let rules = validation_rules(&topic.config, context.wall);
