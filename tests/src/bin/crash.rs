@@ -23,6 +23,8 @@ enum Fault {
     FailedSync,
     FailedDirectory,
     FullDisk,
+    NearlyFullDisk,
+    CrashLoop,
 }
 
 /// Ends a broker's life under load and checks that nothing acknowledged is lost, doubled or reordered.
@@ -86,8 +88,10 @@ fn main() -> ExitCode {
         }
     };
     let on_volume = match &ending {
-        Ending::PowerCut(volume) | Ending::FullDisk(volume) => Some(volume.path().join("data")),
-        Ending::Kill | Ending::FailedSync | Ending::FailedDirectory => None,
+        Ending::PowerCut(volume) | Ending::FullDisk(volume) | Ending::NearlyFullDisk(volume) => {
+            Some(volume.path().join("data"))
+        }
+        Ending::Kill | Ending::FailedSync | Ending::FailedDirectory | Ending::CrashLoop => None,
     };
     let is_temporary = arguments.data_dir.is_none() && on_volume.is_none();
     let data_dir = on_volume.or(arguments.data_dir).unwrap_or_else(|| {
@@ -103,7 +107,12 @@ fn main() -> ExitCode {
         },
         None => ServeCommand::Millstream {
             binary: arguments.millstream,
-            arguments: arguments.serve_arguments,
+            arguments: ending
+                .settings()
+                .into_iter()
+                .flat_map(|setting| ["--set".to_owned(), setting])
+                .chain(arguments.serve_arguments)
+                .collect(),
         },
     };
     let seed = arguments.seed;
@@ -146,7 +155,7 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let mut kept = data_dir;
-    if let Ending::PowerCut(_) | Ending::FullDisk(_) = ending {
+    if let Ending::PowerCut(_) | Ending::FullDisk(_) | Ending::NearlyFullDisk(_) = ending {
         // The volume goes when this returns.
         let copy = arguments
             .scratch
@@ -173,5 +182,7 @@ fn ending_of(arguments: &Arguments) -> Result<Ending, String> {
         Fault::PowerCut => Ending::PowerCut(make(CUT_BYTES)?),
         Fault::FailedDirectory => Ending::FailedDirectory,
         Fault::FullDisk => Ending::FullDisk(make(FULL_BYTES)?),
+        Fault::NearlyFullDisk => Ending::NearlyFullDisk(make(FULL_BYTES)?),
+        Fault::CrashLoop => Ending::CrashLoop,
     })
 }

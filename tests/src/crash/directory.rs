@@ -44,18 +44,18 @@ pub(crate) fn fail_directory(shared: &Shared, broker: &mut Broker) -> Result<(),
         }
     }
     for _ in 0..20 {
-        let (served, message) = beside.produce(0, 100)?;
+        let (served, message) = beside.produce(BESIDE, 0, 100)?;
         if served != ErrorCode::None {
             return Err(format!("the other directory: {served}, {message:?}"));
         }
-        let (lost, _) = beside.produce(1, 100)?;
+        let (lost, _) = beside.produce(BESIDE, 1, 100)?;
         if lost != ErrorCode::KafkaStorageError {
             return Err(format!("the directory that failed: {lost}"));
         }
     }
     broker.kill()?;
     *broker = Broker::start(options)?;
-    let (code, message) = Beside::open(options)?.produce(1, 100)?;
+    let (code, message) = Beside::open(options)?.produce(BESIDE, 1, 100)?;
     if code != ErrorCode::None {
         return Err(format!("after a restart: {code}, {message:?}"));
     }

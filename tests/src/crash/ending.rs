@@ -6,7 +6,9 @@
 //! | power cut | the disk keeps only what was synced; some cuts right after a reader has read what a killed broker left (S23) | the files verify before every start |
 //! | failed sync | one `fdatasync` fails and succeeds afterwards (S10) | nothing is acknowledged any more, and reading goes on or fails with a storage error; then SIGKILL |
 //! | failed directory | one `fdatasync` in the second of two log directories fails (S13) | its partitions have no leader and take nothing, the others take all; then SIGKILL |
-//! | full disk | no space for what is appended (S11), and none at a start (S12) | reading goes on, and writing by itself once there is space |
+//! | nearly full disk | no space but the reserve (S11) | records are refused with the setting's name, reading and committing offsets go on, and writing once a topic is deleted |
+//! | crash loop | five times SIGKILL (S19) | safe mode: `/readyz` says so, records are refused, reading goes on; a clean stop ends it |
+//! | full disk | no reserve, and no space for what is appended (S11), or at a start (S12) | reading goes on, and writing by itself once there is space |
 
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -14,7 +16,9 @@ use std::time::{Duration, Instant};
 use millstream_env::sim::SimRandom;
 
 use super::broker::Broker;
+use super::crash_loop::{CRASHES, crash_in_a_loop};
 use super::directory::fail_directory;
+use super::reserve::{RESERVE, use_up_room};
 use super::volume::Volume;
 use super::{Failure, Shared, reader};
 
@@ -31,6 +35,10 @@ pub enum Ending {
     FailedDirectory,
     /// The volume is full.
     FullDisk(Volume),
+    /// The volume has no room but its reserve.
+    NearlyFullDisk(Volume),
+    /// SIGKILL, too often in too short a time.
+    CrashLoop,
 }
 
 /// Bytes left on a disk that is about to be full.
@@ -50,10 +58,29 @@ impl Ending {
             }
             Ending::FailedSync => format!("failed sync: {count} times"),
             Ending::FailedDirectory => format!("failed directory: {count} times"),
+            Ending::NearlyFullDisk(volume) => {
+                let name = volume.kind().name();
+                format!("nearly full disk: {count} times on {name}")
+            }
+            Ending::CrashLoop => format!("crash loop: {count} times"),
             Ending::FullDisk(volume) => {
                 format!("full disk: {count} times on {}", volume.kind().name())
             }
         }
+    }
+
+    /// What the broker is started with.
+    #[must_use]
+    pub fn settings(&self) -> Vec<String> {
+        let (reserve, crashes) = match self {
+            Ending::NearlyFullDisk(_) => (RESERVE, 0),
+            Ending::CrashLoop => (0, CRASHES),
+            _ => (0, 0),
+        };
+        vec![
+            format!("millstream.log.dir.reserve.bytes={reserve}"),
+            format!("millstream.safe.mode.crashes={crashes}"),
+        ]
     }
 
     /// Ends a broker under load once, and leaves another one that serves.
@@ -70,6 +97,14 @@ impl Ending {
             Ending::FailedDirectory => {
                 work(shared, random);
                 fail_directory(shared, broker)
+            }
+            Ending::NearlyFullDisk(volume) => {
+                work(shared, random);
+                use_up_room(shared, broker, random, volume)
+            }
+            Ending::CrashLoop => {
+                work(shared, random);
+                crash_in_a_loop(shared, broker)
             }
             Ending::FullDisk(volume) => fill_disk(shared, broker, random, volume),
         }
@@ -245,7 +280,7 @@ pub(crate) fn wait_until(shared: &Shared, mut holds: impl FnMut() -> bool) -> Op
 }
 
 /// Waits until nothing is acknowledged any more.
-fn wait_for_standstill(shared: &Shared) -> Option<()> {
+pub(crate) fn wait_for_standstill(shared: &Shared) -> Option<()> {
     let end = Instant::now() + WITHIN;
     let mut since = (Instant::now(), shared.acked.load(Ordering::SeqCst));
     while since.0.elapsed() < STANDSTILL {

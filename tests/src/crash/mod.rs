@@ -19,12 +19,14 @@
 
 mod beside;
 mod broker;
+mod crash_loop;
 mod directory;
 mod ending;
 mod oracle;
 mod payload;
 mod producer;
 mod reader;
+mod reserve;
 mod volume;
 mod wire;
 

@@ -134,7 +134,8 @@ impl Volume {
         fs::remove_file(&ballast).map_err(|error| format!("{}: {error}", ballast.display()))
     }
 
-    fn free(&self) -> Result<u64, Failure> {
+    /// Bytes that are free.
+    pub(crate) fn free(&self) -> Result<u64, Failure> {
         let output = Command::new("df")
             .args(["--output=avail", "-B1"])
             .arg(&self.mount_point)

@@ -29,17 +29,24 @@ pub fn powercut(broker: &Path, cuts: &str, file_system: &str) -> Tally {
     run_on_volume(broker, "power-cut", cuts, file_system, &SMALL_SEGMENTS)
 }
 
-/// Fails a sync, a log directory, and fills the disk, so many times each.
+/// Fails a sync and a log directory, fills the disk, wholly and up to the reserve, and crashes in a loop, so many
+/// times each.
 pub fn faults(broker: &Path, count: &str) -> Tally {
     under_strace(broker, "failed-sync", count)
         + under_strace(broker, "failed-directory", count)
-        + full_disk(broker, count)
+        + full_disk(broker, "full-disk", count)
+        + full_disk(broker, "nearly-full-disk", count)
+        + in_folder(broker, "crash-loop", count)
 }
 
 fn under_strace(broker: &Path, ending: &str, count: &str) -> Tally {
     if let Some(program) = first_missing(&["strace"]) {
         return step::missing(ending, program);
     }
+    in_folder(broker, ending, count)
+}
+
+fn in_folder(broker: &Path, ending: &str, count: &str) -> Tally {
     let data = target().join(format!("{ending}-data"));
     for used in [data.clone(), data.with_extension("second")] {
         if used.exists()
@@ -53,12 +60,12 @@ fn under_strace(broker: &Path, ending: &str, count: &str) -> Tally {
     step::run_as_one(command.arg("--data-dir").arg(&data))
 }
 
-fn full_disk(broker: &Path, count: &str) -> Tally {
+fn full_disk(broker: &Path, ending: &str, count: &str) -> Tally {
     let programs = ["mkfs.ext4", "mount", "umount", "fallocate", "df"];
-    if let Some(left_out) = left_out("full disk", &programs) {
+    if let Some(left_out) = left_out(ending, &programs) {
         return left_out;
     }
-    run_on_volume(broker, "full-disk", count, "ext4", &[])
+    run_on_volume(broker, ending, count, "ext4", &[])
 }
 
 fn run_on_volume(
