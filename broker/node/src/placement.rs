@@ -8,7 +8,7 @@
 //! | --- | --- | --- |
 //! | a directory that is served | that one, or none | there |
 //! | a directory that is served | another one, or both | offline, and both are named |
-//! | a directory that is not served | anywhere | offline |
+//! | a directory that is not served | anywhere | offline; if it is found, where is said |
 //! | nothing (written before it said so) | one | there, and that is noted |
 //! | nothing | several | offline, and they are named |
 //! | nothing | none, and all could be read | it was never begun: as a new one |
@@ -90,9 +90,17 @@ impl Node {
             reason,
         };
         let Some(index) = position else {
-            let reason = format!(
+            let mut reason = format!(
                 "it lives in the log directory with directory.id={id}, which is none of log.dirs, or could not be read"
             );
+            if let Some(other) = found.first().map(|other| &self.directories[*other]) {
+                let path = other.path.display();
+                let hint = format!(
+                    "; it was found in {path}, whose meta.properties says directory.id={}",
+                    other.id
+                );
+                reason.push_str(&hint);
+            }
             return Err(displaced(reason));
         };
         let directory = &self.directories[index];

@@ -15,7 +15,7 @@ use millstream_api::{
 };
 use millstream_env::Disk;
 use millstream_env::sim::{SimClock, SimRandom};
-use millstream_metadata::{NewTopic, OFFSETS_TOPIC};
+use millstream_metadata::{NewTopic, OFFSETS_TOPIC, PartitionRecord, Record};
 use millstream_model::{Offset, WallTime};
 use millstream_node::{Node, NodeConfig, OpenError};
 use millstream_protocol::frame::{decode_response_header, encode_request};
@@ -393,6 +393,77 @@ fn a_copy_of_a_directory_is_not_taken_for_another_one() {
     bench.disks.replace("/c", copy);
     let refused = bench.start().unwrap_err();
     assert!(refused.contains("directory.id of /b"), "{refused}");
+}
+
+impl Bench {
+    /// Has the metadata say of a topic's partitions what records of before said: nothing of where they are.
+    fn forget_places(&self, topic: &str) {
+        let disk = Arc::new(self.disks.clone());
+        let directory = Path::new("/a").join(millstream_quorum::DIRECTORY_NAME);
+        let image = Arc::clone(&self.node().broker.view().image);
+        let topic = image.topic(topic).unwrap();
+        let record = |index: usize| {
+            Record::from(PartitionRecord {
+                topic_id: topic.id.0.to_vec(),
+                partition: index as i32,
+                leader: 1,
+                leader_epoch: topic.partitions[index].leader_epoch.0,
+                replicas: vec![1],
+                isr: vec![1],
+                partition_epoch: 0,
+                directories: Vec::new(),
+            })
+        };
+        let records = (0..topic.partitions.len()).map(|index| record(index).encode());
+        let records: Vec<_> = records.collect();
+        let (mut quorum, _) = millstream_quorum::Quorum::open(disk, directory).unwrap();
+        quorum.lead().unwrap();
+        quorum.propose(&records).unwrap();
+    }
+}
+
+#[test]
+fn where_older_records_leave_it_open_partitions_are_found_and_that_is_noted() {
+    let mut bench = Bench::new();
+    bench.create("topic", 3);
+    bench.append_to_all("topic");
+    bench.forget_places("topic");
+    bench.kill();
+    bench.disks.copy_folder("/c/topic-2", "/a/topic-2");
+    bench.start().unwrap();
+    assert_eq!(
+        bench.ends("topic"),
+        [Some(1), Some(1), None],
+        "in two places"
+    );
+    bench.kill();
+    let copy = Path::new("/a/topic-2");
+    bench.disks.get("/a").disk.remove_directory(copy).unwrap();
+    bench.start().unwrap();
+    assert_eq!(bench.ends("topic"), [Some(1); 3]);
+    bench.kill();
+    bench.disks.replace("/b", Mounted::default());
+    for _ in 0..2 {
+        bench.start().unwrap();
+        assert_eq!(bench.ends("topic"), [Some(1), None, Some(1)]);
+        bench.kill();
+    }
+}
+
+#[test]
+fn what_older_records_name_and_no_directory_has_begins_only_if_all_could_be_read() {
+    let mut bench = Bench::new();
+    bench.create("topic", 3);
+    bench.forget_places("topic");
+    bench.kill();
+    let lost = Path::new("/b/topic-1");
+    bench.disks.get("/b").disk.remove_directory(lost).unwrap();
+    bench.disks.get("/c").fail_all(EIO);
+    bench.start().unwrap();
+    assert_eq!(bench.ends("topic"), [Some(0), None, None]);
+    bench.restart();
+    assert_eq!(bench.ends("topic"), [Some(0); 3]);
+    assert_eq!(bench.places("topic"), [0, 1, 2]);
 }
 
 #[test]

@@ -20,14 +20,14 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "no fsync",
         file: "broker/node/src/flush.rs",
-        text: "volume.sync(&round.files, &round.directories)",
-        planted: "volume.sync(&[], &round.directories)",
+        text: "directory.sync(&round.files, &round.directories)",
+        planted: "directory.sync(&[], &round.directories)",
     },
     Mutant {
         name: "names are not synced",
         file: "broker/node/src/flush.rs",
-        text: "volume.sync(&round.files, &round.directories)",
-        planted: "volume.sync(&round.files, &[])",
+        text: "directory.sync(&round.files, &round.directories)",
+        planted: "directory.sync(&round.files, &[])",
     },
     Mutant {
         name: "no CRC check",
