@@ -185,12 +185,16 @@ fn open(config: Config) -> Result<Node, ServeError> {
 
 /// What there is to say of a broker that serves.
 fn condition(node: &Node) -> Condition {
-    let offline = node.offline_directories().into_iter();
+    let offline = node.offline_directories();
+    let all_are = offline.len() == node.directories();
+    let all = "all log directories are offline: nothing is served until the next start";
+    let safe_mode = || node.safe_mode().map(str::to_owned);
     let offline = offline
+        .into_iter()
         .map(|(path, reason)| format!("log directory {} is offline: {reason}", path.display()));
     let short = node.short_directories().into_iter();
     Condition {
-        unready: node.safe_mode().map(str::to_owned),
+        unready: all_are.then(|| all.to_owned()).or_else(safe_mode),
         faults: offline
             .chain(short.map(|short| short.to_string()))
             .collect(),

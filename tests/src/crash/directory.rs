@@ -1,6 +1,6 @@
 //! One of two log directories fails under the broker: its partitions go, and no others.
 
-use super::beside::{BESIDE, Beside};
+use super::beside::{BESIDE, Beside, readyz};
 use super::broker::Broker;
 use super::ending::{resume, wait_until};
 use super::{Failure, Shared, TOPIC};
@@ -52,6 +52,10 @@ pub(crate) fn fail_directory(shared: &Shared, broker: &mut Broker) -> Result<(),
         if lost != ErrorCode::KafkaStorageError {
             return Err(format!("the directory that failed: {lost}"));
         }
+    }
+    let (status, text) = readyz(options)?;
+    if status != 200 || !text.contains("a sync failed") {
+        return Err(format!("/readyz says {status}, {text:?}"));
     }
     broker.kill()?;
     *broker = Broker::start(options)?;

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use millstream_env::sim::SimRandom;
 
+use super::beside::readyz;
 use super::broker::Broker;
 use super::crash_loop::{CRASHES, crash_in_a_loop};
 use super::directory::fail_directory;
@@ -218,9 +219,13 @@ fn offline_after_failed_sync(shared: &Shared) -> Result<u64, Failure> {
     wait_for_standstill(shared).ok_or("acknowledgements go on after a sync has failed")?;
     let acked = shared.acked.load(Ordering::SeqCst);
     shared.sleep(Duration::from_millis(500));
-    match shared.acked.load(Ordering::SeqCst) > acked {
-        true => Err("a batch is acknowledged long after a sync has failed".to_owned()),
-        false => Ok(acked),
+    if shared.acked.load(Ordering::SeqCst) > acked {
+        return Err("a batch is acknowledged long after a sync has failed".to_owned());
+    }
+    // A sync of a start's recovery takes its partition only.
+    match readyz(&shared.options)? {
+        (503, text) if !text.contains("a sync failed") => Err(format!("/readyz says {text:?}")),
+        _ => Ok(acked),
     }
 }
 
