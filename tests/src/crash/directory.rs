@@ -11,6 +11,8 @@ pub(crate) fn fail_directory(shared: &Shared, broker: &mut Broker) -> Result<(),
     let options = &shared.options;
     let second = options.second_data_dir.as_ref();
     let second = second.ok_or("there is no second log directory")?;
+    // Its topic gets a partition in each directory only while both are served.
+    Beside::open(options)?;
     // A start after a kill syncs what it keeps, by the thread that opens: one after a clean stop does not.
     broker.stop()?;
     let file = second.join(format!("{TOPIC}-1/00000000000000000000.log"));
