@@ -28,7 +28,7 @@ use crate::throttle::Throttle;
 const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Flush rounds of a directory that may run side by side.
-const FLUSHERS: usize = 8;
+const FLUSHERS: usize = 24;
 
 /// When retention runs for the first time.
 const RETENTION_DELAY: Duration = Duration::from_secs(30);

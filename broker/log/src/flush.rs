@@ -24,12 +24,42 @@ const PRODUCERS_FILE_INTERVAL: u64 = 4 << 20;
 
 /// What to sync to make a log durable up to `end`.
 pub struct FlushWork {
-    /// What [`Log::complete_flush`] is to be called with, exclusive.
-    pub end: Offset,
+    /// What [`Log::complete_flush`] is to be called with.
+    pub end: FlushEnd,
     /// Files to sync, first.
     pub files: Vec<Arc<dyn File>>,
     /// Directories to sync, after them.
     pub directories: Vec<PathBuf>,
+}
+
+/// How far a flush makes a log durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FlushEnd {
+    /// The log's end when the flush began, exclusive.
+    pub offset: Offset,
+    /// The newest checkpoint of the producers that it took.
+    producers: Option<Offset>,
+}
+
+impl FlushEnd {
+    /// The end of a flush that takes nothing but the bytes up to here.
+    #[must_use]
+    pub fn of_bytes(offset: Offset) -> FlushEnd {
+        FlushEnd {
+            offset,
+            producers: None,
+        }
+    }
+}
+
+/// A flush that begins while an earlier one of the same log is still syncing.
+pub enum FlushBeside {
+    /// It may.
+    Work(FlushWork),
+    /// There is nothing to sync.
+    Nothing,
+    /// It must wait: files are to be synced that the earlier one may be syncing.
+    Wait,
 }
 
 /// What of a log is not durable, beside the active segment.
@@ -86,7 +116,6 @@ impl Log {
         if self.dirty.epochs {
             self.write_leader_epochs();
         }
-        self.dirty.producers.begin_flush();
         let mut files = std::mem::take(&mut self.dirty.files);
         let active = self.segments.last().expect("segment list is never empty");
         match active.file(&self.place) {
@@ -115,18 +144,47 @@ impl Log {
             directories.extend(self.place.directory.parent().map(PathBuf::from));
         }
         Some(FlushWork {
-            end: self.log_end_offset,
+            end: FlushEnd {
+                offset: self.log_end_offset,
+                producers: self.dirty.producers.written(),
+            },
             files,
             directories,
         })
     }
 
-    /// Everything that the flush with this end took is synced.
-    pub fn complete_flush(&mut self, end: Offset) {
-        assert!(end <= self.log_end_offset, "a flush ends within the log");
+    /// Begins a flush while an earlier one is still syncing. Its end is to be completed after the earlier
+    /// one's. The kernel tells of a failed write-back once for each open file: two syncs through one would
+    /// share one error, and the other would believe its bytes. So this one opens the segment anew.
+    pub fn begin_flush_beside(&mut self) -> FlushBeside {
+        let is_flushed = self.flushed_offset == self.log_end_offset;
+        if self.is_offline || (is_flushed && self.dirty.is_empty()) {
+            return FlushBeside::Nothing;
+        }
+        if !self.dirty.is_empty() || self.dirty.directory || self.dirty.parent {
+            return FlushBeside::Wait;
+        }
+        let active = self.segments.last().expect("segment list is never empty");
+        let path = active.log_path(&self.place);
+        match self.place.disk.open(&path, false) {
+            Err(_) => FlushBeside::Wait,
+            Ok(file) => FlushBeside::Work(FlushWork {
+                end: FlushEnd::of_bytes(self.log_end_offset),
+                files: vec![file],
+                directories: Vec::new(),
+            }),
+        }
+    }
+
+    /// Everything that the flush with this end took is synced, and all that earlier flushes took.
+    pub fn complete_flush(&mut self, end: FlushEnd) {
+        assert!(
+            end.offset <= self.log_end_offset,
+            "a flush ends within the log"
+        );
         if !self.is_offline {
-            self.flushed_offset = self.flushed_offset.max(end);
-            self.dirty.producers.complete_flush();
+            self.flushed_offset = self.flushed_offset.max(end.offset);
+            self.dirty.producers.note_durable(end.producers);
         }
     }
 

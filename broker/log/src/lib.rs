@@ -58,7 +58,7 @@ pub use compaction::{CompactionPass, CompactionRules, Dirtiness, OffsetMap, Pass
 pub use config::LogConfig;
 pub use cut::Cut;
 pub use error::{AppendError, CompactionError, OpenError, ReadError};
-pub use flush::FlushWork;
+pub use flush::{FlushBeside, FlushEnd, FlushWork};
 pub use log::{Log, LogPlace};
 pub use open::{Noted, Recovery};
 pub use partition_metadata::topic_of;

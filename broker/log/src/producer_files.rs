@@ -16,8 +16,6 @@ pub(crate) struct ProducerFiles {
     offsets: Vec<Offset>,
     /// The newest that this process has written.
     written: Option<Offset>,
-    /// The newest that the flush under way makes durable.
-    in_flush: Option<Offset>,
     durable: Option<Offset>,
 }
 
@@ -48,13 +46,13 @@ impl ProducerFiles {
         }
     }
 
-    /// A flush takes everything that was written.
-    pub(crate) fn begin_flush(&mut self) {
-        self.in_flush = self.written;
+    /// The newest that this process has written: a flush that begins now makes it durable.
+    pub(crate) fn written(&self) -> Option<Offset> {
+        self.written
     }
 
-    pub(crate) fn complete_flush(&mut self) {
-        self.durable = self.in_flush.max(self.durable);
+    pub(crate) fn note_durable(&mut self, offset: Option<Offset>) {
+        self.durable = self.durable.max(offset);
     }
 
     /// Whether the producers as of `offset` survive a power cut.
@@ -77,23 +75,21 @@ mod tests {
     fn the_newest_durable_one_outlives_those_that_are_not() {
         let mut files = ProducerFiles::found(vec![Offset(1)]);
         assert!(!files.are_durable_at(Offset(1)));
-        files.begin_flush();
-        files.complete_flush();
+        files.note_durable(files.written());
         assert!(!files.are_durable_at(Offset(1)), "nobody has synced it");
         files.note_written(Offset(5));
         assert!(files.is_written(Offset(5)) && !files.is_written(Offset(1)));
-        files.begin_flush();
+        let flush = files.written();
         files.note_written(Offset(8));
         files.note_written(Offset(8));
         files.note_written(Offset(9));
         assert_eq!(files.take_surplus(), None);
-        files.complete_flush();
+        files.note_durable(flush);
         assert!(files.are_durable_at(Offset(5)));
         assert!(!files.are_durable_at(Offset(6)));
         assert_eq!(files.take_surplus(), Some(Offset(1)));
         assert_eq!(files.take_surplus(), None, "8 and 9 may not survive");
-        files.begin_flush();
-        files.complete_flush();
+        files.note_durable(files.written());
         assert_eq!(files.take_surplus(), Some(Offset(5)));
         assert_eq!(files.take_surplus(), None, "two are kept");
     }

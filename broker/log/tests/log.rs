@@ -5,6 +5,7 @@ mod common;
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use common::{
@@ -13,7 +14,7 @@ use common::{
 use millstream_env::Disk;
 use millstream_env::sim::SimFaults;
 use millstream_log::{
-    AppendError, CacheBudget, Log, LogConfig, LogPlace, Noted, OpenError, ReadError,
+    AppendError, CacheBudget, FlushBeside, Log, LogConfig, LogPlace, Noted, OpenError, ReadError,
 };
 use millstream_model::{LeaderEpoch, Offset, TopicId, WallTime};
 use millstream_protocol::ErrorCode;
@@ -387,7 +388,7 @@ fn a_flush_publishes_the_end_it_took() {
     append(&mut log, batch(&[1], 100)).unwrap();
     let work = log.begin_flush().unwrap();
     append(&mut log, batch(&[2], 100)).unwrap();
-    assert_eq!(work.end, Offset(1));
+    assert_eq!(work.end.offset, Offset(1));
     assert!(work.directories.contains(&DIRECTORY.into()));
     log.complete_flush(work.end);
     assert_eq!(log.flushed_offset(), Offset(1));
@@ -542,4 +543,70 @@ fn checkpoints_bound_what_recovery_reads_for_the_producers() {
             .duplicate
     );
     assert!(append(&mut log, batch_of((9, 0, 54), 1, 200_000)).is_err());
+}
+
+#[test]
+fn a_flush_beside_another_has_a_descriptor_of_its_own() {
+    let bench = Bench::new();
+    let mut log = bench.open();
+    append(&mut log, batch(&[1], 100)).unwrap();
+    let first = log.begin_flush().unwrap();
+    append(&mut log, batch(&[2], 100)).unwrap();
+    let FlushBeside::Work(second) = log.begin_flush_beside() else {
+        panic!("nothing but bytes is dirty");
+    };
+    assert!(second.directories.is_empty());
+    let shared = |file| first.files.iter().any(|other| Arc::ptr_eq(other, file));
+    assert!(!second.files.iter().any(shared));
+    log.complete_flush(first.end);
+    assert_eq!(log.flushed_offset(), Offset(1));
+    log.complete_flush(second.end);
+    assert_eq!(log.flushed_offset(), Offset(2));
+    assert!(matches!(log.begin_flush_beside(), FlushBeside::Nothing));
+}
+
+#[test]
+fn a_flush_of_a_new_segment_waits_for_the_one_before() {
+    let mut bench = Bench::new();
+    bench.config.segment_bytes = 300;
+    let mut log = bench.open();
+    append(&mut log, batch(&[1], 200)).unwrap();
+    let first = log.begin_flush().unwrap();
+    append(&mut log, batch(&[2], 200)).unwrap();
+    assert_eq!(log.segment_count(), 2);
+    assert!(matches!(log.begin_flush_beside(), FlushBeside::Wait));
+    log.complete_flush(first.end);
+    flush(&mut log);
+    assert_eq!(log.flushed_offset(), Offset(2));
+}
+
+/// The end of an earlier flush says nothing of what was written after it began.
+#[test]
+fn a_late_end_keeps_the_producers_that_are_durable() {
+    let mut bench = Bench::new();
+    bench.config.segment_bytes = 300;
+    let mut log = bench.open();
+    let mut sequence = 0;
+    let mut write = |log: &mut Log| {
+        append(log, batch_of((1, 0, sequence), 1, 200)).unwrap();
+        sequence += 1;
+    };
+    write(&mut log);
+    write(&mut log);
+    flush(&mut log);
+    assert!(!bench.file("00000000000000000001.producers").is_empty());
+    let early = log.begin_flush_beside();
+    assert!(matches!(early, FlushBeside::Nothing));
+    write(&mut log);
+    let early = log.begin_flush().unwrap();
+    write(&mut log);
+    let late = log.begin_flush().unwrap();
+    log.complete_flush(early.end);
+    for _ in 0..3 {
+        write(&mut log);
+    }
+    let names: Vec<String> = bench.files().into_iter().map(|(name, _)| name).collect();
+    let durable = "00000000000000000002.producers".to_owned();
+    assert!(names.contains(&durable), "{names:?}");
+    drop(late);
 }

@@ -153,7 +153,7 @@ impl Model {
                     }
                     self.sync(&log, &work);
                     log.complete_flush(work.end);
-                    self.flushed = work.end.0;
+                    self.flushed = work.end.offset.0;
                     assert_eq!(log.flushed_offset().0, self.flushed);
                 }
                 8 => {
@@ -171,7 +171,7 @@ impl Model {
             if let Some(work) = log.begin_flush() {
                 self.sync(&log, &work);
                 log.complete_flush(work.end);
-                self.flushed = work.end.0;
+                self.flushed = work.end.offset.0;
             }
             self.bench.noted = log.checkpoint();
         }
@@ -205,7 +205,7 @@ impl Model {
             if is_flushed && let Some(work) = log.begin_flush() {
                 self.sync(log, &work);
                 log.complete_flush(work.end);
-                self.flushed = work.end.0;
+                self.flushed = work.end.offset.0;
             }
             for path in log.take_out_segments(start).unwrap() {
                 if self.random.chance(50) {
@@ -335,7 +335,7 @@ fn a_disk_that_lies_about_syncing_is_noticed() {
                 let work = log.begin_flush().unwrap();
                 model.sync(&log, &work);
                 log.complete_flush(work.end);
-                model.flushed = work.end.0;
+                model.flushed = work.end.offset.0;
                 model.bench.noted = log.checkpoint();
                 drop(log);
                 model.bench.disk.crash(&model.random);

@@ -1,17 +1,19 @@
 //! The log directories of a broker (`log.dirs`).
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use millstream_env::{Disk, File, Volume};
-use millstream_log::{Checkpoint, Noted, Room};
+use millstream_log::{Checkpoint, FlushEnd, Noted, Room};
 use millstream_model::{DirectoryId, TopicId};
 use millstream_replica::HostedPartition;
 
+use crate::flush_queue::{Ended, FlushQueue, Taken};
 use crate::room::DirectoryRoom;
 
 /// One log directory.
@@ -24,7 +26,7 @@ pub struct LogDirectory {
     volume: Option<Arc<dyn Volume>>,
     /// What the last run noted of its partitions.
     noted: Option<BTreeMap<(TopicId, i32), Noted>>,
-    dirty: Mutex<Dirty>,
+    flushes: Mutex<FlushQueue>,
     has_failed: AtomicBool,
     /// Why it has.
     failure: Mutex<Option<String>>,
@@ -65,7 +67,7 @@ impl LogDirectory {
             id,
             volume: None,
             noted: None,
-            dirty: Mutex::default(),
+            flushes: Mutex::default(),
             has_failed: AtomicBool::new(false),
             failure: Mutex::default(),
             has_retired: AtomicBool::new(false),
@@ -87,56 +89,45 @@ impl LogDirectory {
         }
     }
 
-    fn dirty(&self) -> MutexGuard<'_, Dirty> {
-        self.dirty.lock().unwrap_or_else(PoisonError::into_inner)
+    fn flushes(&self) -> MutexGuard<'_, FlushQueue> {
+        self.flushes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a partition with unflushed bytes to those that wait for a flush round. Answers whether it
-    /// waits for one to begin; otherwise it is in one, whose end takes it to the next.
+    /// Adds a partition with unflushed bytes to those that wait for a flush round. Answers whether one
+    /// must begin.
     pub(crate) fn queue(&self, partition: Arc<HostedPartition>) -> bool {
-        let mut dirty = self.dirty();
-        match dirty.in_flight.get_mut(&key(&partition)) {
-            Some(is_dirty_again) => {
-                *is_dirty_again = true;
-                false
-            }
-            None => {
-                dirty.waiting.push_back(partition);
-                true
-            }
-        }
+        self.flushes().push(partition)
     }
 
     /// Takes partitions for a round: the one that has waited longest, or all where one sync of the
-    /// whole file system is cheaper. They are in flight until [`LogDirectory::release`]. After a failed
-    /// sync there is nothing to take any more.
-    pub(crate) fn take_dirty(&self) -> Vec<Arc<HostedPartition>> {
-        let mut dirty = self.dirty();
+    /// whole file system is cheaper. After a failed sync there is nothing to take any more.
+    pub(crate) fn take_dirty(&self) -> Vec<Taken> {
+        let mut flushes = self.flushes();
         if self.has_failed() {
-            dirty.waiting.clear();
+            flushes.clear();
         }
-        let count = match dirty.waiting.len() {
-            all if all >= self.whole_sync_files_min() => all,
-            some => some.min(1),
-        };
-        let taken: Vec<_> = dirty.waiting.drain(..count).collect();
-        for partition in &taken {
-            dirty.in_flight.insert(key(partition), false);
-        }
-        taken
+        flushes.take(self.whole_sync_files_min())
     }
 
-    /// A round with this partition has ended: what was appended meanwhile waits for the next.
-    pub(crate) fn release(&self, partition: &Arc<HostedPartition>) {
-        let mut dirty = self.dirty();
-        if dirty.in_flight.remove(&key(partition)) == Some(true) {
-            dirty.waiting.push_back(Arc::clone(partition));
-        }
+    /// A partition's part in a round has ended. Answers what may be published now.
+    pub(crate) fn release(&self, taken: &Taken, ended: Ended) -> Vec<FlushEnd> {
+        self.flushes()
+            .release(&taken.partition, taken.ticket, ended)
+    }
+
+    /// A partition was taken that cannot be in this round. Answers what may be published now.
+    pub(crate) fn put_back(&self, taken: &Taken) -> Vec<FlushEnd> {
+        self.flushes().put_back(&taken.partition, taken.ticket)
+    }
+
+    /// A round has taken so long to sync.
+    pub(crate) fn note_synced(&self, took: Duration) {
+        self.flushes().note_synced(took);
     }
 
     /// Whether partitions wait for a round.
     pub(crate) fn is_dirty(&self) -> bool {
-        !self.dirty().waiting.is_empty()
+        self.flushes().is_waiting()
     }
 
     /// Writes what the next start needs to know, if it is not what was written last. It is gathered under
@@ -195,19 +186,6 @@ impl LogDirectory {
     pub(crate) fn begin_retiring(&self) -> bool {
         self.has_failed() && !self.has_retired.swap(true, Ordering::AcqRel)
     }
-}
-
-/// Partitions with unflushed bytes, each in one place once.
-#[derive(Default)]
-struct Dirty {
-    waiting: VecDeque<Arc<HostedPartition>>,
-    /// In a round that syncs, and whether it was appended to since. A second round would publish an
-    /// end whose earlier bytes the first is still syncing.
-    in_flight: BTreeMap<(TopicId, i32), bool>,
-}
-
-fn key(partition: &HostedPartition) -> (TopicId, i32) {
-    (partition.topic_id, partition.name.partition)
 }
 
 pub(crate) fn partition_path(directory: &Path, topic: &str, partition: i32) -> PathBuf {

@@ -19,8 +19,7 @@
 //!    A full disk and a read that fails take nothing offline.
 //!
 //! Several rounds of a directory may run side by side, for a device syncs many files in little more time
-//! than one. A partition is in one of them at a time, and what is appended to it meanwhile gathers for
-//! its next: that is all that group commit needs.
+//! than one. Which partitions they take, and what may be published when they end, `flush_queue` says.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -29,16 +28,18 @@ use std::sync::Arc;
 
 use millstream_api::Effect;
 use millstream_env::File;
-use millstream_log::FlushWork;
-use millstream_model::Offset;
+use millstream_log::{FlushBeside, FlushEnd, FlushWork};
+use millstream_model::Instant;
 use millstream_replica::HostedPartition;
 
+use crate::flush_queue::{Ended, Taken};
 use crate::{LogDirectory, Node};
 
 /// What a round took.
 pub struct FlushRound {
     directory: usize,
-    ends: Vec<(Arc<HostedPartition>, Offset)>,
+    ends: Vec<(Taken, FlushEnd)>,
+    began: Instant,
     files: Vec<Arc<dyn File>>,
     directories: Vec<PathBuf>,
 }
@@ -84,47 +85,51 @@ impl Node {
     fn take_ends(
         &self,
         directory: usize,
-        taken: Vec<Arc<HostedPartition>>,
+        taken: Vec<Taken>,
         effects: &mut Vec<Effect>,
     ) -> FlushRound {
         let mut round = FlushRound {
             directory,
             ends: Vec::with_capacity(taken.len()),
+            began: self.now(),
             files: Vec::with_capacity(taken.len()),
             directories: Vec::new(),
         };
         let mut names = BTreeSet::new();
-        for partition in taken {
-            match self.take_end(&partition, effects) {
-                Some(work) => {
-                    round.ends.push((partition, work.end));
+        for taken in taken {
+            let durable = match self.take_end(&taken, effects) {
+                FlushBeside::Work(work) => {
                     round.files.extend(work.files);
                     names.extend(work.directories);
+                    round.ends.push((taken, work.end));
+                    continue;
                 }
-                None => self.directories[directory].release(&partition),
-            }
+                FlushBeside::Nothing => self.directories[directory].release(&taken, Ended::Idle),
+                FlushBeside::Wait => self.directories[directory].put_back(&taken),
+            };
+            self.publish(&taken.partition, durable, effects);
         }
         round.directories.extend(names);
         round
     }
 
-    fn take_end(
-        &self,
-        partition: &HostedPartition,
-        effects: &mut Vec<Effect>,
-    ) -> Option<FlushWork> {
+    fn take_end(&self, taken: &Taken, effects: &mut Vec<Effect>) -> FlushBeside {
+        let partition = &taken.partition;
         // Cleared before the look at the end, so that an append after it queues the partition again.
         partition.clear_awaits_flush();
         if partition.is_deleted() {
-            return None;
+            return FlushBeside::Nothing;
         }
         let (work, is_offline, has_disk_failed) = match partition.lock() {
             Ok(mut locked) => {
-                let work = locked.begin_flush();
+                let work = match taken.is_beside_another {
+                    true => locked.begin_flush_beside(),
+                    false => alone(locked.begin_flush()),
+                };
                 let log = locked.log();
                 (work, log.is_offline(), log.has_disk_failed())
             }
-            Err(_) => return None,
+            Err(_) => return FlushBeside::Nothing,
         };
         if has_disk_failed {
             let reason = format_args!("it takes no writes, first to {}", partition.name);
@@ -132,7 +137,7 @@ impl Node {
         }
         if is_offline {
             self.fail_partition(partition, effects);
-            return None;
+            return FlushBeside::Nothing;
         }
         work
     }
@@ -151,19 +156,33 @@ impl Node {
             // marked them clean. Before the partitions may be in another round, which would publish that.
             directory.fail(&format_args!("a sync failed: {error}"));
         }
-        for (partition, _) in &round.ends {
-            directory.release(partition);
-        }
+        directory.note_synced(self.now().since(round.began));
         if synced.is_err() {
+            for (taken, _) in &round.ends {
+                directory.release(taken, Ended::Failed);
+            }
             self.retire_failed(effects);
             return;
         }
-        for (partition, end) in round.ends {
+        for (taken, end) in round.ends {
+            let durable = directory.release(&taken, Ended::Synced(end));
+            self.publish(&taken.partition, durable, effects);
+        }
+    }
+
+    /// Publishes the ends of rounds that are durable, in their order.
+    fn publish(
+        &self,
+        partition: &Arc<HostedPartition>,
+        durable: Vec<FlushEnd>,
+        effects: &mut Vec<Effect>,
+    ) {
+        for end in durable {
             let released = match partition.lock() {
                 Ok(mut locked) => locked.handle_flushed(end),
                 Err(_) => continue,
             };
-            self.broker.handle_released(&partition, released, effects);
+            self.broker.handle_released(partition, released, effects);
         }
     }
 
@@ -207,4 +226,8 @@ impl Node {
         self.broker.handle_released(partition, released, effects);
         self.broker.handle_partition_lost(partition, effects);
     }
+}
+
+fn alone(work: Option<FlushWork>) -> FlushBeside {
+    work.map_or(FlushBeside::Nothing, FlushBeside::Work)
 }

@@ -12,6 +12,7 @@ mod compaction;
 mod directories;
 mod directory_start;
 mod flush;
+mod flush_queue;
 mod groups;
 mod metadata;
 mod node;

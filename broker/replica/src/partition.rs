@@ -17,8 +17,8 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 use millstream_log::{
-    AppendError, Appended, CompactionError, CompactionPass, CompactionRules, Dirtiness, FlushWork,
-    Log, LogRead, OffsetMap, ReadError, Retention,
+    AppendError, Appended, CompactionError, CompactionPass, CompactionRules, Dirtiness,
+    FlushBeside, FlushEnd, FlushWork, Log, LogRead, OffsetMap, ReadError, Retention,
 };
 use millstream_model::{LeaderEpoch, Offset, RequestToken, WallTime};
 use millstream_protocol::records::ValidatedBatch;
@@ -152,8 +152,16 @@ impl Partition {
         self.log.begin_flush()
     }
 
+    /// Begins a flush while an earlier one is still syncing ([`Log::begin_flush_beside`]).
+    pub fn begin_flush_beside(&mut self) -> FlushBeside {
+        match self.is_offline {
+            true => FlushBeside::Nothing,
+            false => self.log.begin_flush_beside(),
+        }
+    }
+
     /// A flush begun by [`Partition::begin_flush`] with this `end` has synced everything.
-    pub fn handle_flushed(&mut self, end: Offset) -> Released {
+    pub fn handle_flushed(&mut self, end: FlushEnd) -> Released {
         if self.is_offline {
             return Released::default();
         }

@@ -52,18 +52,19 @@ const MUTANTS: &[Mutant] = &[
         file: "broker/node/src/flush.rs",
         text: "Ok(mut locked) => locked.handle_flushed(end),",
         planted: "Ok(mut locked) => {
-                let newer = locked.log().log_end_offset();
-                locked.handle_flushed(end.max(newer))
+                let mut newer = end;
+                newer.offset = locked.log().log_end_offset();
+                locked.handle_flushed(newer)
             }",
     },
     Mutant {
-        name: "a partition in two rounds",
-        file: "broker/node/src/directories.rs",
-        text: "*is_dirty_again = true;
-                false",
-        planted: "let _ = is_dirty_again;
-                dirty.waiting.push_back(partition);
-                true",
+        name: "a round published before an earlier one",
+        file: "broker/node/src/flush_queue.rs",
+        text: "while let Some(Some(ended)) = rounds.ends.front() {",
+        planted: "if let Ended::Synced(end) = ended {
+            durable.push(end);
+        }
+        while let Some(Some(ended)) = rounds.ends.front() {",
     },
     Mutant {
         name: "believe the page cache",
