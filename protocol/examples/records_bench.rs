@@ -6,7 +6,8 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use millstream_protocol::records::{
-    BatchBuilder, BatchHeader, Codec, TimestampType, ValidationRules, crc32c, records_of, validate,
+    BatchBuilder, BatchHeader, Codec, Compression, ValidationRules, crc32c, recompress, records_of,
+    validate,
 };
 
 const NOW: i64 = 1_700_000_000_000;
@@ -17,6 +18,65 @@ fn build(codec: Codec, records: i32, value: &[u8]) -> bytes::Bytes {
         builder.push(NOW + i64::from(index % 50), None, Some(value), []);
     }
     builder.build(0, 0)
+}
+
+/// How long it takes to compress a batch of a megabyte of records anew, whatever it was compressed
+/// with before.
+fn compress_anew(rules: &ValidationRules) {
+    // Numbers and words, which compress to a third or so.
+    let value = |index: i32| {
+        let words = [
+            "offset",
+            "record",
+            "partition",
+            "segment",
+            "leader",
+            "epoch",
+        ];
+        let mut seed = index as usize;
+        let mut text = String::new();
+        while text.len() < 980 {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            text += words[(seed >> 40) % words.len()];
+            text += &(seed >> 50).to_string();
+        }
+        text
+    };
+    println!("compressed anew, 1 MiB of records: milliseconds, bytes");
+    let levels = |codec| -> &[Option<i32>] {
+        match codec {
+            Codec::Gzip => &[Some(1), Some(6), Some(9)],
+            Codec::Zstd => &[Some(1), Some(3), Some(9), Some(15), Some(22)],
+            _ => &[None],
+        }
+    };
+    for from in [Codec::None, Codec::Gzip] {
+        let mut builder = BatchBuilder::new(from);
+        for index in 0..1050 {
+            builder.push(NOW, None, Some(value(index).as_bytes()), []);
+        }
+        let batch = builder.build(0, 0);
+        let validated = validate(&batch, rules).expect("the batch is valid");
+        for codec in Codec::ALL {
+            for level in levels(codec) {
+                let target = Compression {
+                    codec,
+                    level: *level,
+                };
+                let mut bytes = 0;
+                let time = nanos(|| {
+                    let (after, _) =
+                        recompress(&batch, &validated, target, 1 << 24).expect("there is room");
+                    bytes = after.len();
+                });
+                let level = level.map_or(String::new(), |level| level.to_string());
+                println!(
+                    "{from:7} to {codec:7} {level:>3} {:8.2} {bytes:9}",
+                    time / 1e6
+                );
+            }
+        }
+    }
 }
 
 /// Nanoseconds per round of `work`, the best of several runs.
@@ -37,12 +97,10 @@ fn nanos(mut work: impl FnMut()) -> f64 {
 fn main() {
     let rules = ValidationRules {
         max_message_bytes: 1 << 24,
-        compacted: false,
-        timestamp_type: TimestampType::CreateTime,
-        before_max_ms: i64::MAX,
-        after_max_ms: 3_600_000,
         now_ms: NOW,
+        ..ValidationRules::default()
     };
+    compress_anew(&rules);
     println!("codec   records × bytes   batch bytes   build   validate   read   (ns per record)");
     for (records, bytes) in [(10_000, 10), (5_000, 100), (900, 1000)] {
         let value: Vec<u8> = (0..bytes).map(|i| b"abcdefgh"[i * i / 7 % 8]).collect();

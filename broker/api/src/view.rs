@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use millstream_metadata::{Image, TopicConfig};
+use millstream_metadata::{CompressionType, Image, TopicConfig};
 use millstream_model::{TopicId, WallTime};
-use millstream_protocol::records::{TimestampType, ValidationRules};
+use millstream_protocol::records::{Codec, Compression, TimestampType, ValidationRules};
 use millstream_replica::HostedPartition;
 
 /// A topic with its settings resolved and its partitions opened.
@@ -107,6 +107,19 @@ pub(crate) fn validation_rules(config: &TopicConfig, wall: WallTime) -> Validati
         after_max_ms: config.message_timestamp_after_max_ms,
         now_ms: wall.0,
     }
+}
+
+/// What the batches of a topic of these settings are compressed with; `None`: what they come with.
+pub(crate) fn compression(config: &TopicConfig) -> Option<Compression> {
+    let (codec, level) = match config.compression_type {
+        CompressionType::Producer => return None,
+        CompressionType::Uncompressed => (Codec::None, None),
+        CompressionType::Gzip { level } => (Codec::Gzip, level),
+        CompressionType::Snappy => (Codec::Snappy, None),
+        CompressionType::Lz4 => (Codec::Lz4, None),
+        CompressionType::Zstd { level } => (Codec::Zstd, Some(level)),
+    };
+    Some(Compression { codec, level })
 }
 
 #[cfg(test)]

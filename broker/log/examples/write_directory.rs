@@ -15,7 +15,7 @@ use std::sync::Arc;
 use millstream_env::{Disk, RealDisk};
 use millstream_log::{CacheBudget, Log, LogConfig, LogPlace, Noted};
 use millstream_model::{LeaderEpoch, TopicId, WallTime};
-use millstream_protocol::records::{BatchBuilder, Codec, TimestampType, ValidationRules, validate};
+use millstream_protocol::records::{BatchBuilder, Codec, ValidationRules, validate};
 
 const START: i64 = 1_700_000_000_000;
 const CODECS: [Codec; 5] = [
@@ -25,15 +25,6 @@ const CODECS: [Codec; 5] = [
     Codec::Lz4,
     Codec::Zstd,
 ];
-const RULES: ValidationRules = ValidationRules {
-    max_message_bytes: 1 << 20,
-    compacted: false,
-    timestamp_type: TimestampType::CreateTime,
-    before_max_ms: i64::MAX,
-    after_max_ms: i64::MAX,
-    now_ms: START,
-};
-
 fn main() {
     let mut arguments = std::env::args_os().skip(1);
     let (Some(directory), None) = (arguments.next(), arguments.next()) else {
@@ -124,7 +115,12 @@ fn fill(log: &mut Log, numbers: std::ops::Range<i64>, sequences: &mut [i32; 4]) 
             );
         }
         let batch = builder.build(0, -1);
-        let validated = validate(&batch, &RULES).unwrap();
+        let rules = ValidationRules {
+            after_max_ms: i64::MAX,
+            now_ms: START,
+            ..ValidationRules::default()
+        };
+        let validated = validate(&batch, &rules).unwrap();
         let epoch = LeaderEpoch((number / 250) as i32);
         log.append(batch, usize::MAX, &validated, epoch, WallTime(START))
             .unwrap();

@@ -46,8 +46,8 @@ pub use record::{
 pub use resource::ConfigResource;
 pub use snapshot::{SnapshotError, decode_records, encode_records};
 pub use topic_config::{
-    BrokerLayers, ConfigSource, ConfigSynonym, Durability, ResolvedConfig, TimestampType,
-    TopicConfig,
+    BrokerLayers, CompressionType, ConfigSource, ConfigSynonym, Durability, ResolvedConfig,
+    TimestampType, TopicConfig,
 };
 pub use topic_config_def::{
     BrokerSynonym, TOPIC_CONFIGS, TopicConfigDef, check_broker_synonym, check_topic_config,

@@ -168,6 +168,23 @@ pub enum Durability {
     Replicated,
 }
 
+/// How the batches of a topic are compressed. A level that is not given is the codec's default.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)] // the names are the meanings
+pub enum CompressionType {
+    /// As the producer did.
+    Producer,
+    Uncompressed,
+    Gzip {
+        level: Option<i32>,
+    },
+    Snappy,
+    Lz4,
+    Zstd {
+        level: i32,
+    },
+}
+
 /// Whose time the records of a topic carry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TimestampType {
@@ -184,8 +201,7 @@ pub enum TimestampType {
 pub struct TopicConfig {
     pub is_compacted: bool,
     pub is_deleted_by_retention: bool,
-    /// `uncompressed`, a codec's name, or `producer`.
-    pub compression_type: String,
+    pub compression_type: CompressionType,
     pub delete_retention_ms: i64,
     pub durability: Durability,
     pub file_delete_delay_ms: i64,
@@ -217,6 +233,7 @@ impl TopicConfig {
         let text = |name| layers.text(name, own);
         let number = |name| layers.number(name, own);
         let size = |name| u32::try_from(number(name)).expect("ranges of sizes begin at 0");
+        let level = |name| i32::try_from(number(name)).expect("ranges of levels are narrow");
         let policy = text("cleanup.policy");
         let has_policy = |word| split_list(&policy).any(|item| item == word);
         // Set on the topic alone: its default stands for "not set".
@@ -227,7 +244,18 @@ impl TopicConfig {
         TopicConfig {
             is_compacted: has_policy("compact"),
             is_deleted_by_retention: has_policy("delete"),
-            compression_type: text("compression.type"),
+            compression_type: match text("compression.type").as_str() {
+                "uncompressed" => CompressionType::Uncompressed,
+                "gzip" => CompressionType::Gzip {
+                    level: Some(level("compression.gzip.level")).filter(|&level| level > 0),
+                },
+                "snappy" => CompressionType::Snappy,
+                "lz4" => CompressionType::Lz4,
+                "zstd" => CompressionType::Zstd {
+                    level: level("compression.zstd.level"),
+                },
+                _ => CompressionType::Producer,
+            },
             delete_retention_ms: number("delete.retention.ms"),
             durability: match text("millstream.durability").as_str() {
                 "replicated" => Durability::Replicated,

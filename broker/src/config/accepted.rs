@@ -16,11 +16,8 @@ pub(super) static ACCEPTED: &[(&str, ConfigType)] = &[
     ("broker.heartbeat.interval.ms", Int),
     ("broker.session.timeout.ms", Int),
     ("client.quota.callback.class", Text),
-    ("compression.gzip.level", Int),
+    // The library has one level.
     ("compression.lz4.level", Int),
-    // Batches are stored as they come, which is what `producer` means: there is no compressing anew.
-    ("compression.type", Text),
-    ("compression.zstd.level", Int),
     ("connection.failed.authentication.delay.ms", Int),
     ("controlled.shutdown.enable", Boolean),
     ("controller.quorum.append.linger.ms", Int),

@@ -3,7 +3,7 @@
 //! Kafka's name, type and range wherever Kafka has the setting. Defaults are Kafka's too, except where
 //! the text says why not. An empty default means: not set.
 
-use ConfigRange::{Any, AtLeast, Between, OneOf, Ratio, SubsetOf};
+use ConfigRange::{Any, AtLeast, Between, BetweenOr, OneOf, Ratio, SubsetOf};
 use ConfigType::{Boolean, Double, Int, List, Long, String as Text};
 use millstream_log::RecentStarts;
 use millstream_metadata::{ConfigRange, ConfigType, TOPIC_PARTITIONS_MAX};
@@ -87,6 +87,9 @@ pub(super) static LIVE: &[Setting] = &[
     of("num.partitions", Int, "1", PARTITIONS, "Partitions of a topic whose creator leaves it open."),
     of("default.replication.factor", Int, "1", REPLICAS, "Replicas of a topic whose creator leaves it open."),
     of("message.max.bytes", Int, "1048588", AtLeast(0), "The largest record batch, compressed as it comes, that a topic takes."),
+    of("compression.type", Text, "producer", OneOf(&["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"]), "What batches are stored as: as the producer compressed them, or, if they come in another codec, compressed anew by the broker."),
+    of("compression.gzip.level", Int, "-1", BetweenOr(1, 9, -1), "How hard the broker compresses with gzip; -1: the codec's default, 6."),
+    of("compression.zstd.level", Int, "3", Between(-131_072, 22), "How hard the broker compresses with zstd. A megabyte takes milliseconds up to level 3, and up to a second at 22."),
     of("log.message.timestamp.type", Text, "CreateTime", OneOf(&["CreateTime", "LogAppendTime"]), "Whose time records carry: the producer's, or the broker's at append."),
     of("log.message.timestamp.before.max.ms", Long, "9223372036854775807", AtLeast(0), "How far a record's timestamp may be behind the broker's clock."),
     of("log.message.timestamp.after.max.ms", Long, "3600000", AtLeast(0), "How far a record's timestamp may be ahead of the broker's clock."),

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 
-use millstream_metadata::Durability;
+use millstream_metadata::{CompressionType, Durability};
 
 use super::live::LIVE;
 use super::*;
@@ -200,10 +200,36 @@ fn a_server_properties_of_kafka_opens() {
 }
 
 #[test]
-fn compression_is_the_producers_whatever_the_setting_says() {
-    let warnings = set(&["compression.type=zstd"]).unwrap().warnings;
-    assert_eq!(warnings, ["settings without effect yet: compression.type"]);
+fn compression_is_what_the_settings_say() {
+    let of = |settings: &[&str]| {
+        let loaded = set(settings).unwrap();
+        (
+            loaded.config.topic_config().compression_type,
+            loaded.warnings,
+        )
+    };
+    assert_eq!(of(&[]), (CompressionType::Producer, Vec::new()));
+    let zstd = of(&["compression.type=zstd", "compression.zstd.level=-7"]);
+    assert_eq!(zstd, (CompressionType::Zstd { level: -7 }, Vec::new()));
+    let gzip = |level| of(&["compression.type=gzip", level]).0;
+    let level = Some(9);
+    assert_eq!(
+        gzip("compression.gzip.level=9"),
+        CompressionType::Gzip { level }
+    );
+    let level = None;
+    assert_eq!(
+        gzip("compression.gzip.level=-1"),
+        CompressionType::Gzip { level }
+    );
+    let (lz4, warnings) = of(&["compression.type=lz4", "compression.lz4.level=17"]);
+    assert_eq!(lz4, CompressionType::Lz4);
+    assert_eq!(
+        warnings,
+        ["settings without effect yet: compression.lz4.level"]
+    );
     assert!(refused(&["compression.type=brotli"]).contains("zstd"));
+    assert!(refused(&["compression.gzip.level=0"]).contains("1"));
 }
 
 #[test]

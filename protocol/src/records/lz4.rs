@@ -1,4 +1,5 @@
-//! LZ4 frames with independent blocks, which are the only ones Kafka's Java client reads.
+//! LZ4 frames with independent blocks, which are the only ones Kafka's Java client reads. There is one
+//! level: the encoder has no slower one.
 //!
 //! ```text
 //! 04 22 4d 18 · FLG · BD · [content size, 8 bytes] · HC
@@ -29,13 +30,17 @@ const STORED: u32 = 1 << 31;
 /// One byte of a length makes at most 255, and a block's last literals cost a byte each.
 const RATIO_MAX: usize = 256;
 
-/// Appends `records` to `out`, compressed.
-pub fn compress_into(records: &[u8], out: &mut Vec<u8>) {
+/// Begins a frame.
+pub(super) fn begin(out: &mut Vec<u8>) {
     let descriptor = [FLAGS, BLOCK_DESCRIPTOR];
     out.extend_from_slice(&MAGIC);
     out.extend_from_slice(&descriptor);
     out.push(header_checksum(&descriptor));
-    for chunk in records.chunks(BLOCK_BYTES) {
+}
+
+/// Appends the blocks of `piece`; the last of them ends where it ends.
+pub(super) fn write(piece: &[u8], out: &mut Vec<u8>) {
+    for chunk in piece.chunks(BLOCK_BYTES) {
         let at = out.len();
         out.resize(at + 4 + block::get_maximum_output_size(chunk.len()), 0);
         let size = block::compress_into(chunk, &mut out[at + 4..])
@@ -49,6 +54,10 @@ pub fn compress_into(records: &[u8], out: &mut Vec<u8>) {
         out[at..at + 4].copy_from_slice(&(size as u32 | mark).to_le_bytes());
         out.truncate(at + 4 + size);
     }
+}
+
+/// Ends the frame.
+pub(super) fn end(out: &mut Vec<u8>) {
     out.extend_from_slice(&[0; 4]);
 }
 

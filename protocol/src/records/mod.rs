@@ -4,7 +4,8 @@
 //! broker does not take a batch apart: it reads the header ([`BatchHeader`]), checks everything once
 //! when the batch arrives ([`validate`]), stamps offset and epoch into the header and stores the
 //! rest as sent. Clients build batches ([`BatchBuilder`]) and read their records ([`records_of`]).
-//! Compaction alone takes records out of a stored batch ([`retain_records`]).
+//! Where a topic asks for another codec than the producer's, the records are compressed anew
+//! ([`recompress`]). Compaction alone takes records out of a stored batch ([`retain_records`]).
 //!
 //! ```text
 //! offset size field                       offset size field
@@ -33,6 +34,7 @@ pub mod error;
 pub mod header;
 pub mod lz4;
 pub mod read;
+pub mod recompress;
 pub mod retain;
 mod scan;
 pub mod snappy;
@@ -46,10 +48,12 @@ pub mod zstandard;
 
 pub use builder::BatchBuilder;
 pub use codec::{Codec, output_cap};
+pub use compress::Compression;
 pub use crc::crc32c;
 pub use error::{BatchError, BatchRefusal, DecompressError, RecordProblem};
 pub use header::{BatchHeader, HEADER_SIZE, TimestampType, set_log_append_time, stamp};
 pub use read::{Headers, Record, RecordIter, RecordsOf, check_crc, records_of};
+pub use recompress::recompress;
 pub use retain::{retain_records, without_records};
 pub use validate::{ValidatedBatch, ValidationRules, single_batch, validate};
 pub use walk::{Batches, batches};

@@ -19,13 +19,17 @@ pub const CHUNK_BYTES: usize = 32 << 10;
 /// reserved for.
 const RATIO_MAX: usize = 22;
 
-/// Appends `records` to `out`, compressed.
-pub fn compress_into(records: &[u8], out: &mut Vec<u8>) {
+/// Begins the framing.
+pub(super) fn begin(out: &mut Vec<u8>) {
     out.extend_from_slice(&MAGIC);
     out.extend_from_slice(&1_i32.to_be_bytes());
     out.extend_from_slice(&1_i32.to_be_bytes());
+}
+
+/// Appends the chunks of `piece`; the last of them ends where it ends.
+pub(super) fn write(piece: &[u8], out: &mut Vec<u8>) {
     let mut encoder = snap::raw::Encoder::new();
-    for chunk in records.chunks(CHUNK_BYTES) {
+    for chunk in piece.chunks(CHUNK_BYTES) {
         let at = out.len();
         let room = snap::raw::max_compress_len(chunk.len());
         out.resize(at + 4 + room, 0);

@@ -22,7 +22,7 @@ use super::header::{
 use super::scan::{Scanned, scan_slice, split_record};
 use super::stream::{RecordStream, WINDOW_BYTES};
 
-/// What a topic asks of a batch.
+/// What a topic asks of a batch; by default, what Kafka's defaults are, at the time 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ValidationRules {
     /// `max.message.bytes`: the largest batch, header included.
@@ -41,6 +41,19 @@ pub struct ValidationRules {
 
 /// The timestamp of a record that has none.
 const NO_TIMESTAMP: i64 = -1;
+
+impl Default for ValidationRules {
+    fn default() -> Self {
+        ValidationRules {
+            max_message_bytes: 1_048_588,
+            compacted: false,
+            timestamp_type: TimestampType::CreateTime,
+            before_max_ms: i64::MAX,
+            after_max_ms: 3_600_000,
+            now_ms: 0,
+        }
+    }
+}
 
 impl ValidationRules {
     /// The timestamps a record may have, both ends inclusive; also none at all.

@@ -1,4 +1,4 @@
-//! Zstandard at level 3, as a stream without content size and checksum, as Kafka writes it.
+//! Zstandard, at level 3 unless asked for another, as a stream without content size and checksum, as Kafka writes it.
 //!
 //! A context is some hundred kilobytes of tables, so each thread keeps one of either kind for the
 //! next batch, unless a frame with a large window made it grow.
@@ -15,6 +15,9 @@ use super::error::DecompressError;
 
 /// What Kafka's `compression.zstd.level` is by default.
 pub const LEVEL: i32 = 3;
+/// The largest window that is written: 1 MiB, for a batch is seldom longer. It bounds the memory of the
+/// highest levels, too: some 20 MiB, where their own window would take 700.
+const WINDOW_LOG: u32 = 20;
 /// The largest window a frame may ask for: 8 MiB.
 pub const WINDOW_LOG_MAX: u32 = 23;
 /// A context above this is freed after use.
@@ -25,29 +28,68 @@ thread_local! {
     static DECOMPRESSOR: RefCell<Option<DCtx<'static>>> = const { RefCell::new(None) };
 }
 
-/// Appends `records` to `out`, compressed.
-pub fn compress_into(records: &[u8], out: &mut Vec<u8>) {
-    let kept = COMPRESSOR.take();
-    let mut context = kept.unwrap_or_else(|| {
-        let mut context = CCtx::create();
-        context
-            .set_parameter(CParameter::CompressionLevel(LEVEL))
-            .expect("the level exists");
-        context
-            .set_parameter(CParameter::ContentSizeFlag(false))
-            .expect("the flag exists");
-        context
-    });
-    let at = out.len();
-    out.reserve(compress_bound(records.len()));
-    let mut input = InBuffer::around(records);
-    let mut output = OutBuffer::around_pos(out, at);
-    let left = context
-        .compress_stream2(&mut output, &mut input, ZSTD_EndDirective::ZSTD_e_end)
-        .expect("the context is set up and has memory");
-    assert_eq!(left, 0, "the output has room for the worst case");
-    if context.sizeof() <= KEPT_BYTES_MAX {
-        COMPRESSOR.set(Some(context));
+/// Writes one frame.
+pub(super) struct ZstdWriter {
+    context: Option<CCtx<'static>>,
+}
+
+impl ZstdWriter {
+    pub(super) fn new(level: Option<i32>) -> ZstdWriter {
+        let mut context = COMPRESSOR.take().unwrap_or_else(CCtx::create);
+        let level = level.unwrap_or(LEVEL);
+        // From here on the levels would take larger windows for input of unknown length.
+        let window_log = if level < LEVEL { 0 } else { WINDOW_LOG };
+        for parameter in [
+            CParameter::CompressionLevel(level),
+            CParameter::WindowLog(window_log),
+            CParameter::ContentSizeFlag(false),
+        ] {
+            context
+                .set_parameter(parameter)
+                .expect("between frames, every parameter of these may be set");
+        }
+        ZstdWriter {
+            context: Some(context),
+        }
+    }
+
+    /// Compresses all of `piece`; `out` gets what is ready, after the last piece everything.
+    pub(super) fn write(&mut self, piece: &[u8], is_last: bool, out: &mut Vec<u8>) {
+        let context = self.context.as_mut().expect("kept until the drop");
+        let end = match is_last {
+            true => ZSTD_EndDirective::ZSTD_e_end,
+            false => ZSTD_EndDirective::ZSTD_e_continue,
+        };
+        let mut input = InBuffer::around(piece);
+        out.reserve(compress_bound(piece.len()));
+        loop {
+            let at = out.len();
+            let mut output = OutBuffer::around_pos(out, at);
+            let left = context
+                .compress_stream2(&mut output, &mut input, end)
+                .expect("the context is set up and has memory");
+            let is_done = if is_last {
+                left == 0
+            } else {
+                input.pos() == piece.len()
+            };
+            if is_done {
+                return;
+            }
+            out.reserve(CCtx::out_size());
+        }
+    }
+}
+
+impl Drop for ZstdWriter {
+    fn drop(&mut self) {
+        let Some(mut context) = self.context.take() else {
+            return;
+        };
+        let clean = context.reset(ResetDirective::SessionOnly).is_ok();
+        if clean && context.sizeof() <= KEPT_BYTES_MAX {
+            COMPRESSOR.set(Some(context));
+        }
     }
 }
 

@@ -6,8 +6,9 @@
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use millstream_protocol::records::{
-    BatchBuilder, BatchHeader, HEADER_SIZE, TimestampType, ValidationRules, batches, check_crc,
-    crc32c, records_of, set_log_append_time, single_batch, validate,
+    BatchBuilder, BatchError, BatchHeader, Codec, HEADER_SIZE, TimestampType, ValidationRules,
+    batches, check_crc, crc32c, recompress, records_of, set_log_append_time, single_batch,
+    validate,
 };
 
 fuzz_target!(|data: &[u8]| {
@@ -22,9 +23,9 @@ fuzz_target!(|data: &[u8]| {
         } else {
             TimestampType::CreateTime
         },
-        before_max_ms: i64::MAX,
         after_max_ms: if choice & 4 != 0 { i64::MAX } else { 3_600_000 },
         now_ms: 1_700_000_000_000,
+        ..ValidationRules::default()
     };
     let mut walk = batches(bytes);
     let walked: usize = walk.by_ref().flatten().map(|(_, batch)| batch.len()).sum();
@@ -70,6 +71,15 @@ fn judge(batch: &[u8], rules: &ValidationRules) {
     set_log_append_time(&mut broker_time, 5);
     stored[..HEADER_SIZE].copy_from_slice(&broker_time);
     check_crc(&stored).expect("so it has with the broker's time");
+
+    let target = Codec::ALL[usize::from(batch[HEADER_SIZE - 1]) % Codec::ALL.len()];
+    match recompress(batch, &validated, target.into(), rules.max_message_bytes) {
+        Ok((anew, stored)) if rules.timestamp_type == TimestampType::CreateTime => {
+            assert_eq!(validate(&anew, rules), Ok(stored));
+        }
+        Ok((anew, _)) => check_crc(&anew).expect("a batch compressed anew has a right checksum"),
+        Err(error) => assert!(matches!(error, BatchError::TooLarge { .. })),
+    }
 
     let rebuilt = read.expect("a valid batch can be read");
     let again = BatchHeader::read(&rebuilt).expect("a built batch has a header");

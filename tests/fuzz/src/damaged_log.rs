@@ -18,8 +18,7 @@ use millstream_env::sim::SimDisk;
 use millstream_log::{CacheBudget, Checkpoint, Log, LogConfig, LogPlace, Noted, OpenError};
 use millstream_model::{LeaderEpoch, Offset, TopicId, WallTime};
 use millstream_protocol::records::{
-    BatchBuilder, BatchHeader, Codec, TimestampType, ValidationRules, batches, check_crc, crc32c,
-    validate,
+    BatchBuilder, BatchHeader, Codec, ValidationRules, batches, check_crc, crc32c, validate,
 };
 
 use crate::input::Input;
@@ -180,12 +179,9 @@ fn batch(input: &mut Input<'_>, sequence: i32) -> Bytes {
 /// Whether the batch was a duplicate; nothing if it was not taken.
 fn append(log: &mut Log, batch: &Bytes, epoch: LeaderEpoch) -> Option<bool> {
     let rules = ValidationRules {
-        max_message_bytes: 1 << 20,
-        compacted: false,
-        timestamp_type: TimestampType::CreateTime,
-        before_max_ms: i64::MAX,
         after_max_ms: i64::MAX,
         now_ms: NOW,
+        ..ValidationRules::default()
     };
     let validated = validate(batch, &rules).expect("it was built here");
     log.append(batch.clone(), usize::MAX, &validated, epoch, WallTime(NOW))

@@ -25,14 +25,14 @@ use millstream_protocol::messages::produce_request::{
 use millstream_protocol::messages::produce_response::{
     BatchIndexAndErrorMessage, PartitionProduceResponse, ProduceResponse, TopicProduceResponse,
 };
-use millstream_protocol::records::{BatchRefusal, single_batch, validate};
+use millstream_protocol::records::{BatchRefusal, recompress, single_batch, validate};
 use millstream_replica::{AckFailure, Acks, HostedPartition, Waiter};
 
 use crate::answers::Parked;
 use crate::context::{CloseReason, queue_flush};
 use crate::dispatch::Request;
 use crate::reply::Reply;
-use crate::view::validation_rules;
+use crate::view::{compression, validation_rules};
 use crate::{Broker, Context, Handled, HostedTopic};
 
 /// The longest an `acks=all` answer is parked, whatever the client asks.
@@ -215,9 +215,17 @@ impl ProduceStep<'_> {
             });
         }
         let is_zstd_allowed = self.reply.version >= VERSION_ZSTD;
-        let batch = single_batch(&records, is_zstd_allowed).map_err(Refusal::batch)?;
+        let mut batch = single_batch(&records, is_zstd_allowed).map_err(Refusal::batch)?;
+        let mut frame_bytes = self.frame_bytes;
         let rules = validation_rules(&topic.config, context.wall);
-        let validated = validate(&batch, &rules).map_err(Refusal::batch)?;
+        let mut validated = validate(&batch, &rules).map_err(Refusal::batch)?;
+        if let Some(target) = compression(&topic.config)
+            && validated.header.codec() != Ok(target.codec)
+        {
+            let anew = recompress(&batch, &validated, target, rules.max_message_bytes);
+            (batch, validated) = anew.map_err(|error| Refusal::batch(error.into()))?;
+            frame_bytes = batch.len();
+        }
         if validated.header.is_transactional() {
             return Err(Refusal::code(if self.is_transactional {
                 ErrorCode::InvalidTxnState
@@ -231,7 +239,6 @@ impl ProduceStep<'_> {
         };
         let outcome = {
             let mut locked = lock(partition)?;
-            let frame_bytes = self.frame_bytes;
             let outcome =
                 locked.handle_append(batch, frame_bytes, &validated, acks, waiter, context.wall);
             // A log that failed answers those who wait in it with the next round.

@@ -1,6 +1,7 @@
 //! What the tests of the node share: a node on a simulated disk, a topic, records in it.
 #![allow(dead_code, clippy::unwrap_used)]
 
+pub mod connection;
 pub mod disks;
 
 use std::sync::Arc;
@@ -17,7 +18,7 @@ use millstream_protocol::records::{
 };
 use millstream_replica::{Acks, HostedPartition, Waiter};
 
-const TOPIC: &str = "topic";
+pub const TOPIC: &str = "topic";
 pub const TOKEN: RequestToken = RequestToken {
     connection: 1,
     request: 1,

@@ -71,10 +71,10 @@ fn is_valid() {
     let rules = ValidationRules {
         max_message_bytes: 134,
         compacted: true,
-        timestamp_type: TimestampType::CreateTime,
         before_max_ms: 0,
         after_max_ms: 2,
         now_ms: BASE,
+        ..ValidationRules::default()
     };
     let batch = golden_batch();
     let validated = validate(&batch, &rules).unwrap();

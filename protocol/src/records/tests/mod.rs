@@ -6,6 +6,7 @@ mod codecs;
 mod golden;
 mod hostile_codecs;
 mod properties;
+mod recompressing;
 mod refusals;
 mod timestamps;
 mod walking;
@@ -19,12 +20,8 @@ pub(super) const HOUR: i64 = 3_600_000;
 /// A topic with Kafka's defaults.
 pub(super) fn rules() -> ValidationRules {
     ValidationRules {
-        max_message_bytes: 1_048_588,
-        compacted: false,
-        timestamp_type: TimestampType::CreateTime,
-        before_max_ms: i64::MAX,
-        after_max_ms: HOUR,
         now_ms: NOW,
+        ..ValidationRules::default()
     }
 }
 

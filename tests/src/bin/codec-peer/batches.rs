@@ -38,11 +38,9 @@ fn read(batch: &Bytes) -> Result<(Vec<u8>, Bytes), String> {
     if is_sent_so {
         let rules = ValidationRules {
             max_message_bytes: 100 << 20,
-            compacted: false,
-            timestamp_type: TimestampType::CreateTime,
-            before_max_ms: i64::MAX,
             after_max_ms: i64::MAX,
             now_ms: header.max_timestamp,
+            ..ValidationRules::default()
         };
         let refused = validate(batch, &rules).map_err(|refusal| refusal.error.to_string());
         refused.map_err(|reason| format!("a good batch was refused: {reason}"))?;

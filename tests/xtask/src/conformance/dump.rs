@@ -1,5 +1,6 @@
 //! Kafka's own reader over every file that the broker left.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -74,6 +75,21 @@ pub fn check(jars: &Path, data: &Path, has_groups: bool, report: &mut Report) {
                 false,
             ),
         );
+    }
+}
+
+/// The codecs of the batches in the first segment of a partition's folder, as Kafka's reader names them.
+pub fn codecs(jars: &Path, folder: &Path) -> Result<BTreeSet<String>, String> {
+    let file = folder.join("00000000000000000000.log");
+    let mut command = java(jars, DUMP);
+    command.arg("--files").arg(&file);
+    match output(&mut command, DUMP_MAX)? {
+        (true, out, _) => Ok(out
+            .lines()
+            .filter_map(|line| line.split_once(" compresscodec: ")?.1.split(' ').next())
+            .map(str::to_uppercase)
+            .collect()),
+        (false, out, err) => Err(last_lines(&format!("{out}\n{err}"), 3)),
     }
 }
 

@@ -8,6 +8,7 @@
 mod broker;
 mod client;
 mod compaction;
+mod compression;
 mod console;
 mod driver;
 mod dump;
@@ -147,7 +148,15 @@ pub fn run(options: &Options) -> Tally {
                 );
             }
             match jars {
-                Ok(jars) => dump::check(&jars, &broker.data(), true, &mut report),
+                Ok(jars) => {
+                    dump::check(&jars, &broker.data(), true, &mut report);
+                    if clients.iter().any(|client| client.name() == "console") {
+                        report.check(
+                            "DumpLogSegments: batches are in the codec of their topic",
+                            compression::check_files(&jars, &broker.data()),
+                        );
+                    }
+                }
                 Err(absent) => report_absent("DumpLogSegments", absent, &mut report),
             }
         }
@@ -248,6 +257,9 @@ fn with_broker(
             "console: of a compacted topic the last value of each key is left",
             compaction::check_compaction(tools, &bootstrap),
         );
+        let mut named = Report::new("console");
+        compression::check_records(tools, &bootstrap, now, &mut named);
+        report.add(named);
     }
     report.check("the broker stops cleanly", broker.stop());
     if !start(broker, &second, "the broker starts again", report) {
