@@ -106,6 +106,8 @@ pub(crate) fn validation_rules(config: &TopicConfig, wall: WallTime) -> Validati
         before_max_ms: config.message_timestamp_before_max_ms,
         after_max_ms: config.message_timestamp_after_max_ms,
         now_ms: wall.0,
+        // What may have to be compressed anew is read anyway.
+        relaxed: config.is_validation_relaxed && compression(config).is_none(),
     }
 }
 

@@ -213,6 +213,8 @@ pub struct TopicConfig {
     pub message_timestamp_after_max_ms: i64,
     pub message_timestamp_before_max_ms: i64,
     pub message_timestamp_type: TimestampType,
+    /// Whether compressed records are believed on their batch's checksum.
+    pub is_validation_relaxed: bool,
     pub min_cleanable_dirty_ratio: f64,
     pub min_compaction_lag_ms: i64,
     pub min_insync_replicas: u32,
@@ -273,6 +275,7 @@ impl TopicConfig {
                 "LogAppendTime" => TimestampType::LogAppendTime,
                 _ => TimestampType::CreateTime,
             },
+            is_validation_relaxed: text("millstream.produce.validation") == "relaxed",
             min_cleanable_dirty_ratio: text("min.cleanable.dirty.ratio")
                 .parse()
                 .expect("resolved values are checked"),

@@ -1,6 +1,6 @@
 //! The table of topic configs: name, type, default, range, and the broker configs behind each.
 //!
-//! Names, defaults and ranges are Kafka's. `millstream.durability` is ours. `internal.segment.bytes` is
+//! Names, defaults and ranges are Kafka's; `millstream.*` are ours. `internal.segment.bytes` is
 //! taken so that tests can make small segments, and is not listed.
 
 use crate::config_value::{ConfigRange, ConfigType, InvalidConfig, check_value};
@@ -130,6 +130,7 @@ pub static TOPIC_CONFIGS: &[TopicConfigDef] = &[
     def("message.timestamp.before.max.ms", Long, MAX, AtLeast(0), &[same("log.message.timestamp.before.max.ms")]),
     def("message.timestamp.type", Text, "CreateTime", OneOf(&["CreateTime", "LogAppendTime"]), &[same("log.message.timestamp.type")]),
     def("millstream.durability", Text, "fsync", OneOf(&["fsync", "replicated"]), &[same("millstream.durability")]),
+    def("millstream.produce.validation", Text, "strict", OneOf(&["strict", "relaxed"]), &[same("millstream.produce.validation")]),
     def("min.cleanable.dirty.ratio", Double, "0.5", Ratio, &[same("log.cleaner.min.cleanable.ratio")]),
     def("min.compaction.lag.ms", Long, "0", AtLeast(0), &[same("log.cleaner.min.compaction.lag.ms")]),
     def("min.insync.replicas", Int, "1", AtLeast(1), &[same("min.insync.replicas")]),
@@ -166,7 +167,7 @@ mod tests {
         let (ours, kafkas): (Vec<&TopicConfigDef>, Vec<_>) =
             listed.partition(|def| def.name.starts_with("millstream."));
         assert_eq!(kafkas.len(), 37);
-        assert_eq!(ours.len(), 1);
+        assert_eq!(ours.len(), 2);
     }
 
     #[test]

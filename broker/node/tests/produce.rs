@@ -6,7 +6,7 @@ mod common;
 use common::connection::Connection;
 use common::{create, node};
 use millstream_node::Node;
-use millstream_protocol::records::{BatchBuilder, BatchHeader, Codec, batches, check_crc};
+use millstream_protocol::records::{BatchBuilder, BatchHeader, Codec, batches, check_crc, crc32c};
 
 const ALL: i16 = -1;
 const LEADER: i16 = 1;
@@ -102,4 +102,35 @@ fn what_is_too_large_in_the_codec_of_its_topic_is_refused() {
     client.produce(LEADER, 0, &idempotent(&node, Codec::Gzip, 0, &[0; 900]));
     let taken = client.produced().unwrap();
     assert_eq!((taken.error, taken.base_offset), (0, 0));
+}
+
+#[test]
+fn relaxed_validation_is_asked_for_by_topic_or_broker() {
+    let relaxed = ("millstream.produce.validation", "relaxed");
+    let strict = ("millstream.produce.validation", "strict");
+    let anew = ("compression.type", "zstd");
+    let compacted = ("cleanup.policy", "compact");
+    for (broker, topic, error) in [
+        (&[][..], &[][..], 2),
+        (&[relaxed], &[], 0),
+        (&[], &[relaxed], 0),
+        (&[relaxed], &[strict], 2),
+        (&[relaxed], &[anew], 2),
+        (&[relaxed], &[compacted], 2),
+    ] {
+        let node = node(broker);
+        create(&node, topic);
+        let mut batch = idempotent(&node, Codec::Gzip, 0, b"v");
+        let last = batch.len() - 1;
+        batch[last] ^= 1; // The codec's own checksum is wrong,
+        let crc = crc32c(&batch[21..]); // that of the batch is not.
+        batch[17..21].copy_from_slice(&crc.to_be_bytes());
+        let mut client = Connection::new(&node, 1);
+        client.produce(LEADER, 0, &batch);
+        assert_eq!(
+            client.produced().unwrap().error,
+            error,
+            "{broker:?} {topic:?}"
+        );
+    }
 }

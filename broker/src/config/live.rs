@@ -90,6 +90,7 @@ pub(super) static LIVE: &[Setting] = &[
     of("compression.type", Text, "producer", OneOf(&["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"]), "What batches are stored as: as the producer compressed them, or, if they come in another codec, compressed anew by the broker."),
     of("compression.gzip.level", Int, "-1", BetweenOr(1, 9, -1), "How hard the broker compresses with gzip; -1: the codec's default, 6."),
     of("compression.zstd.level", Int, "3", Between(-131_072, 22), "How hard the broker compresses with zstd. A megabyte takes milliseconds up to level 3, and up to a second at 22."),
+    of("millstream.produce.validation", Text, "strict", OneOf(&["strict", "relaxed"]), "Whether the records of a compressed batch are looked at when it arrives: strict, one by one, as Kafka does; relaxed, not if its checksum is right and its largest timestamp plausible, so that what a faulty producer sends is found by its readers. Batches of topics that are compacted or have a compression.type are always looked at."),
     of("log.message.timestamp.type", Text, "CreateTime", OneOf(&["CreateTime", "LogAppendTime"]), "Whose time records carry: the producer's, or the broker's at append."),
     of("log.message.timestamp.before.max.ms", Long, "9223372036854775807", AtLeast(0), "How far a record's timestamp may be behind the broker's clock."),
     of("log.message.timestamp.after.max.ms", Long, "3600000", AtLeast(0), "How far a record's timestamp may be ahead of the broker's clock."),

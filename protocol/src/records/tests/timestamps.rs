@@ -164,3 +164,68 @@ fn a_delete_horizon_is_read() {
     let without = BatchHeader::read(&batch_at(&[7])).unwrap();
     assert!(!without.has_delete_horizon());
 }
+
+/// Bytes that are no records, in a batch whose header and checksum are right.
+fn unreadable(codec: Codec, base_timestamp: i64, max_timestamp: i64) -> Vec<u8> {
+    let header = BatchHeader {
+        base_timestamp,
+        max_timestamp,
+        ..BatchHeader::read(&batch_of(Codec::None, &[b"a", b"b"])).unwrap()
+    };
+    batch_around(header, codec, b"not of any codec")
+}
+
+#[test]
+fn relaxed_believes_compressed_records_on_the_checksum_and_a_plausible_time() {
+    let relaxed = ValidationRules {
+        relaxed: true,
+        before_max_ms: HOUR,
+        ..rules()
+    };
+    let strict = ValidationRules {
+        relaxed: false,
+        ..relaxed
+    };
+    for codec in [Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd] {
+        let batch = unreadable(codec, NOW - HOUR, NOW + HOUR);
+        let validated = validate(&batch, &relaxed).unwrap();
+        assert_eq!(validated.header, BatchHeader::read(&batch).unwrap());
+        assert_eq!(validated.max_timestamp, NOW + HOUR);
+        assert_eq!(validated.offset_of_max_timestamp, 1);
+        assert_eq!(code_of(&batch, &strict), 2, "{codec}");
+        // A bit of it flips, and it is not believed.
+        let mut damaged = batch.clone();
+        damaged[HEADER_SIZE + 3] ^= 1;
+        assert_eq!(code_of(&damaged, &relaxed), 2);
+        // Times that no record of the topic may have, or not with that base.
+        for (base, max) in [
+            (NOW, NOW + HOUR + 1),
+            (NOW - 2 * HOUR, NOW - HOUR - 1),
+            (NOW, NOW - 1),
+            (-1, -1),
+        ] {
+            assert_eq!(code_of(&unreadable(codec, base, max), &relaxed), 2);
+        }
+    }
+    assert_ne!(code_of(&unreadable(Codec::None, NOW, NOW), &relaxed), 0);
+}
+
+#[test]
+fn relaxed_needs_no_time_where_the_broker_sets_it_but_keys_where_they_are_needed() {
+    let broker_time = ValidationRules {
+        relaxed: true,
+        timestamp_type: TimestampType::LogAppendTime,
+        ..rules()
+    };
+    let batch = unreadable(Codec::Zstd, NOW, i64::MAX);
+    let validated = validate(&batch, &broker_time).unwrap();
+    assert_eq!(validated.log_append_time, Some(NOW));
+    assert_eq!(validated.header.max_timestamp, NOW);
+    let compacted = ValidationRules {
+        compacted: true,
+        ..broker_time
+    };
+    let keyless = batch_of(Codec::Zstd, &[b"v"]);
+    assert_eq!(code_of(&keyless, &broker_time), 0);
+    assert_eq!(code_of(&keyless, &compacted), 87);
+}
