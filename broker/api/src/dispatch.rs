@@ -7,7 +7,7 @@ use millstream_protocol::messages::{
     ApiVersionsRequest, CreateTopicsRequest, DeleteRecordsRequest, DeleteTopicsRequest,
     FetchRequest, FindCoordinatorRequest, HeartbeatRequest, InitProducerIdRequest,
     JoinGroupRequest, LeaveGroupRequest, ListOffsetsRequest, MetadataRequest, OffsetCommitRequest,
-    OffsetFetchRequest, ProduceRequest, SyncGroupRequest,
+    OffsetFetchRequest, OffsetForLeaderEpochRequest, ProduceRequest, SyncGroupRequest,
 };
 use millstream_protocol::wire::{Decoder, Message};
 
@@ -135,6 +135,10 @@ fn route(
         ApiKey::InitProducerId => {
             let body: InitProducerIdRequest<'_> = body(decoder, reply)?;
             handlers::init_producer_id::handle(broker, context, &request, &body)
+        }
+        ApiKey::OffsetForLeaderEpoch => {
+            let body: OffsetForLeaderEpochRequest<'_> = body(decoder, reply)?;
+            handlers::offset_for_leader_epoch::handle(broker, &request, &body)
         }
         _ => {
             return Err(CloseReason::NotAdvertised {

@@ -318,6 +318,28 @@ impl Partition {
         self.leader_epoch
     }
 
+    /// The largest epoch of the log not above the one asked for, and the exclusive end of its records
+    /// (KIP-101, KIP-279). The epoch this broker leads in is one of them before anything was written in
+    /// it: a position at the end may be of that epoch. For an epoch before all of the log: itself, and
+    /// where the log's begin. `None` above the present epoch.
+    #[must_use]
+    pub fn epoch_end_offset(&self, asked: LeaderEpoch) -> Option<(LeaderEpoch, Offset)> {
+        let end = self.log.log_end_offset();
+        if asked == self.leader_epoch {
+            return Some((asked, end));
+        }
+        if asked.0 < 0 || asked > self.leader_epoch {
+            return None;
+        }
+        // Those after the newest record's had no record, up to the present one, which begins at the end.
+        let without_records = || (self.log.latest_epoch().unwrap_or(asked), end);
+        Some(
+            self.log
+                .epoch_end_offset(asked)
+                .unwrap_or_else(without_records),
+        )
+    }
+
     /// Whether the partition failed and takes no requests.
     #[must_use]
     pub fn is_offline(&self) -> bool {

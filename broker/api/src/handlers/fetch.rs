@@ -373,7 +373,7 @@ fn find_divergence(
         return Err(ErrorCode::OffsetOutOfRange);
     }
     let asked = LeaderEpoch(wanted.last_fetched_epoch);
-    let Some((epoch, end)) = log.epoch_end_offset(asked) else {
+    let Some((epoch, end)) = partition.epoch_end_offset(asked) else {
         return Err(ErrorCode::OffsetOutOfRange);
     };
     let diverges = epoch < asked || end.0 < wanted.fetch_offset;
