@@ -3,11 +3,19 @@
 
 mod common;
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use common::connection::Connection;
-use common::{create, node};
+use common::{create, node, node_on};
+use millstream_api::Proposal;
+use millstream_env::sim::{SimClock, SimDisk, SimFaults};
+use millstream_metadata::TopicToDelete;
+use millstream_model::{RequestToken, WallTime};
 use millstream_node::Node;
 use millstream_protocol::records::{BatchBuilder, BatchHeader, Codec, batches, check_crc, crc32c};
 
+const NOW: WallTime = WallTime(1_700_000_000_000);
 const ALL: i16 = -1;
 const LEADER: i16 = 1;
 
@@ -133,4 +141,100 @@ fn relaxed_validation_is_asked_for_by_topic_or_broker() {
             "{broker:?} {topic:?}"
         );
     }
+}
+
+/// What an idempotent client sends again as it is. Any other error of a batch that is in the log has one
+/// of them send its records again under new sequences (FAILURES.md P6).
+fn sends_again_as_it_is(error: i16) -> bool {
+    // UNKNOWN_TOPIC_OR_PARTITION, REQUEST_TIMED_OUT.
+    [3, 7].contains(&error)
+}
+
+#[test]
+fn p6_a_batch_that_may_be_in_the_log_is_never_refused_for_good() {
+    // Its time runs out before it is durable; what it is answered when it comes again.
+    let clock = Arc::new(SimClock::new(NOW));
+    let disk = SimDisk::default();
+    let node = node_on(&disk, &clock, &[]);
+    create(&node, &[]);
+    let mut client = Connection::new(&node, 1);
+    let batch = idempotent(&node, Codec::None, 0, b"v");
+    client.produce(ALL, 0, &batch);
+    assert_eq!(client.produced(), None, "it waits");
+    clock.advance(Duration::from_millis(1001));
+    client.time_out();
+    assert_eq!(client.produced().unwrap().error, 7);
+    client.produce(ALL, 0, &batch);
+    assert_eq!(
+        client.produced(),
+        None,
+        "a duplicate waits like the original"
+    );
+    client.flush();
+    let again = client.produced().unwrap();
+    assert_eq!((again.error, again.base_offset), (0, 0));
+
+    // The sync fails: whether it is kept, nobody knows until the next start.
+    let next = idempotent(&node, Codec::None, 2, b"v");
+    client.produce(ALL, 0, &next);
+    client.produce(ALL, 0, &next);
+    disk.set_faults(SimFaults {
+        fail_next_sync: true,
+        ..SimFaults::default()
+    });
+    client.flush();
+    for _ in 0..2 {
+        let lost = client.produced().unwrap();
+        assert!(sends_again_as_it_is(lost.error), "{lost:?}");
+        assert_eq!(lost.base_offset, -1);
+    }
+    // What comes now was not appended, and says so.
+    client.produce(ALL, 0, &next);
+    assert_eq!(client.produced().unwrap().error, 56);
+}
+
+#[test]
+fn p6_a_batch_of_a_topic_that_is_deleted_meanwhile_is_sent_again_as_it_is() {
+    let node = node(&[]);
+    create(&node, &[]);
+    let mut client = Connection::new(&node, 1);
+    client.produce(ALL, 0, &idempotent(&node, Codec::None, 0, b"v"));
+    let id = node.broker.view().topic(common::TOPIC).unwrap().id;
+    let token = RequestToken {
+        connection: 3,
+        request: 0,
+    };
+    let effects = node.propose(Proposal::DeleteTopics {
+        token,
+        topics: vec![TopicToDelete { name: None, id }],
+    });
+    client.carry_out(effects);
+    let lost = client.produced().unwrap();
+    assert!(sends_again_as_it_is(lost.error), "{lost:?}");
+}
+
+#[test]
+fn five_in_flight_come_again_in_any_order_and_wait() {
+    let node = node(&[]);
+    create(&node, &[]);
+    let mut client = Connection::new(&node, 1);
+    let batches: Vec<Vec<u8>> = (0..5)
+        .map(|number| (i64::from(i32::MAX) - 3 + 2 * number) % (1 << 31))
+        .map(|sequence| idempotent(&node, Codec::None, sequence as i32, b"v"))
+        .collect();
+    for batch in &batches {
+        client.produce(ALL, 0, batch);
+    }
+    // The answers are lost with the connection; all five are sent again on another one, before the sync.
+    let mut other = Connection::new(&node, 2);
+    for batch in batches.iter().rev() {
+        other.produce(ALL, 0, batch);
+    }
+    assert_eq!(other.produced(), None);
+    other.flush();
+    let offsets: Vec<(i16, i64)> = std::iter::from_fn(|| other.produced())
+        .map(|answer| (answer.error, answer.base_offset))
+        .collect();
+    assert_eq!(offsets, [(0, 8), (0, 6), (0, 4), (0, 2), (0, 0)]);
+    assert_eq!(stored(&node).len(), 5);
 }

@@ -365,7 +365,8 @@ impl ParkedProduce {
         result: Result<(), AckFailure>,
     ) -> Result<Option<Frame>, CloseReason> {
         let failure = result.err().map(|failure| match failure {
-            AckFailure::Storage => ErrorCode::KafkaStorageError,
+            // The batch may be kept: every client sends it again as it is, and none calls it lost.
+            AckFailure::Storage => ErrorCode::RequestTimedOut,
             AckFailure::Deleted => ErrorCode::UnknownTopicOrPartition,
         });
         self.settle(slot as usize, failure);

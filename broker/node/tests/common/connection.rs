@@ -20,6 +20,7 @@ pub const PRODUCE: i16 = 12;
 
 pub struct Connection<'n> {
     node: &'n Node,
+    number: u64,
     answers: AnswerQueue,
     client: Client,
 }
@@ -41,6 +42,7 @@ impl<'n> Connection<'n> {
         let host = "10.0.0.9".to_owned();
         Connection {
             node,
+            number,
             answers: AnswerQueue::new(number, AnswerLimits::default()),
             client: Client {
                 host: "/10.0.0.1".to_owned(),
@@ -120,6 +122,8 @@ impl<'n> Connection<'n> {
                 Effect::Flush(partition) => {
                     self.node.queue_flush(partition);
                 }
+                // To a request of another connection, which no test reads on.
+                Effect::Complete(news) if news.token.connection != self.number => {}
                 Effect::Complete(news) => {
                     let step = self.step(|node, answers, context| {
                         answers.handle_completion(&node.broker, context, news)

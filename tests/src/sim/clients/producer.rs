@@ -136,7 +136,8 @@ impl Producer {
                 seen.records
                     .acknowledge(batch, self.partition, answer.base_offset)?;
             }
-            ErrorCode::KafkaStorageError => {
+            // The second: it waited while the disk failed, and may be kept.
+            ErrorCode::KafkaStorageError | ErrorCode::RequestTimedOut => {
                 self.has_hole = true;
                 heard = Heard::DiskFailed;
             }

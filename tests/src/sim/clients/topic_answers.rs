@@ -166,7 +166,7 @@ fn hear_write(
             life.acknowledge(answer.base_offset, sequence)?;
             Ok(Heard::Nothing)
         }
-        ErrorCode::KafkaStorageError => Ok(Heard::DiskFailed),
+        ErrorCode::KafkaStorageError | ErrorCode::RequestTimedOut => Ok(Heard::DiskFailed),
         code => violation(format!("a record for the topic: {code:?}")),
     }
 }
