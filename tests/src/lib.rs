@@ -1,5 +1,6 @@
 //! What tests of the whole broker share: the crash test and the simulation.
 
+pub mod answers;
 pub mod crash;
 pub mod flips;
 pub mod sim;

@@ -46,6 +46,7 @@ pub use ending::Ending;
 use oracle::Oracle;
 use producer::Acked;
 pub use volume::{FileSystem, Volume};
+pub(crate) use wire::Connection;
 
 /// Why a run ended without a verdict, or what the verdict is.
 pub type Failure = String;

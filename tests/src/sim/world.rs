@@ -55,7 +55,7 @@ pub(crate) struct World {
     /// How often of 100 a flush that could begin does.
     pub flush_percent: u64,
     pub compactions: u32,
-    pub(super) clock: Arc<SimClock>,
+    pub(crate) clock: Arc<SimClock>,
     disk: SimDisk,
     planted: Planted,
     node: Option<Node>,

@@ -5,6 +5,7 @@
 //! start, no auto-creation ── groups (second life), what one client wrote another reads, errors ── stop ── Kafka's DumpLogSegments
 //! ```
 
+mod answers;
 mod broker;
 mod client;
 mod compaction;
@@ -257,6 +258,7 @@ fn with_broker(
             "console: of a compacted topic the last value of each key is left",
             compaction::check_compaction(tools, &bootstrap),
         );
+        report.check("produce answers as Kafka does", answers::check(&bootstrap));
         let mut named = Report::new("console");
         compression::check_records(tools, &bootstrap, now, &mut named);
         report.add(named);
