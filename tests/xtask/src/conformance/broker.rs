@@ -78,6 +78,11 @@ impl Broker {
         }
     }
 
+    /// Whether it is Apache Kafka.
+    pub fn is_kafka(&self) -> bool {
+        matches!(self.kind, Kind::Kafka { .. })
+    }
+
     /// Its process id while it runs.
     pub fn id(&self) -> Option<u32> {
         self.process.as_ref().map(Process::id)
