@@ -83,7 +83,7 @@ fn open(directory: &std::path::Path, noted: Noted) -> Log {
         index_interval_bytes: 1000,
         ..LogConfig::default()
     };
-    let (log, recovery) = Log::open(place, config, noted, WallTime(START)).unwrap();
+    let (log, recovery) = Log::open(place, config, noted, None, WallTime(START)).unwrap();
     eprintln!("{recovery:?}");
     log
 }

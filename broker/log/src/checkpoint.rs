@@ -1,16 +1,20 @@
 //! `millstream-checkpoint`: what a log directory knows of its partitions from the last run.
 //!
-//! One file per log directory, in the envelope of all our formats with magic `MSCP` and version 1.
+//! One file per log directory, in the envelope of all our formats with magic `MSCP` and version 2.
 //! Its payload is:
 //!
 //! | size | field |
 //! | --- | --- |
 //! | 1 | 1 after a clean stop, else 0 |
-//! | 4 | number of partitions; then per partition, 36 bytes: |
+//! | 4 | number of partitions; then per partition, 41 bytes: |
 //! | 16 | topic id |
 //! | 4 | partition |
 //! | 8 | recovery point: everything below it was durable, exclusive |
 //! | 8 | log start offset |
+//! | 1 | 1 if the next is known, else 0 |
+//! | 4 | checksum of the leader epochs between the two |
+//!
+//! Version 1 has not the last two. It is read, and written no more.
 //!
 //! It is replaced as a whole: written beside, synced, renamed, and the directory synced. A file
 //! that is not whole is as good as none: everything is read then.
@@ -21,12 +25,14 @@ use std::path::{Path, PathBuf};
 use millstream_env::Disk;
 use millstream_model::{Offset, TopicId};
 
+use crate::Noted;
 use crate::envelope::{self, Fields};
 
 const MAGIC: [u8; 4] = *b"MSCP";
-const VERSION: u16 = 1;
+const VERSION: u16 = 2;
 pub(crate) const NAME: &str = "millstream-checkpoint";
-const ENTRY_BYTES: usize = 36;
+const ENTRY_BYTES: usize = 41;
+const ENTRY_BYTES_OF_VERSION_1: usize = 36;
 /// Room for more than a hundred million partitions' entries would not be believed.
 const FILE_BYTES_MAX: u64 = 1 << 32;
 
@@ -37,10 +43,8 @@ pub struct CheckpointEntry {
     pub topic_id: TopicId,
     /// The partition's number.
     pub partition: i32,
-    /// Everything below this offset was durable.
-    pub recovery_point: Offset,
-    /// Where the log begins.
-    pub log_start_offset: Offset,
+    /// What is known of its log.
+    pub noted: Noted,
 }
 
 /// The content of a log directory's checkpoint.
@@ -91,21 +95,26 @@ impl Checkpoint {
         for entry in &self.entries {
             payload.extend_from_slice(&entry.topic_id.0);
             payload.extend_from_slice(&entry.partition.to_be_bytes());
-            payload.extend_from_slice(&entry.recovery_point.0.to_be_bytes());
-            payload.extend_from_slice(&entry.log_start_offset.0.to_be_bytes());
+            let noted = entry.noted;
+            payload.extend_from_slice(&noted.recovery_point.0.to_be_bytes());
+            payload.extend_from_slice(&noted.log_start_offset.0.to_be_bytes());
+            payload.push(u8::from(noted.epochs_checksum.is_some()));
+            payload.extend_from_slice(&noted.epochs_checksum.unwrap_or(0).to_be_bytes());
         }
         envelope::wrap(MAGIC, VERSION, &payload)
     }
 
     fn parse(bytes: &[u8]) -> Option<Checkpoint> {
         let (version, payload) = envelope::unwrap(MAGIC, bytes)?;
-        if version != VERSION {
-            return None;
-        }
+        let entry_bytes = match version {
+            1 => ENTRY_BYTES_OF_VERSION_1,
+            VERSION => ENTRY_BYTES,
+            _ => return None,
+        };
         let mut fields = Fields(payload);
         let is_clean = fields.u8()? == 1;
         let count = fields.u32()? as usize;
-        if fields.0.len() != count.checked_mul(ENTRY_BYTES)? {
+        if fields.0.len() != count.checked_mul(entry_bytes)? {
             return None;
         }
         let mut entries = Vec::with_capacity(count);
@@ -113,8 +122,17 @@ impl Checkpoint {
             entries.push(CheckpointEntry {
                 topic_id: TopicId(fields.array()?),
                 partition: fields.i32()?,
-                recovery_point: Offset(fields.i64()?),
-                log_start_offset: Offset(fields.i64()?),
+                noted: Noted {
+                    recovery_point: Offset(fields.i64()?),
+                    log_start_offset: Offset(fields.i64()?),
+                    epochs_checksum: match version {
+                        1 => None,
+                        _ => {
+                            let is_known = fields.u8()? == 1;
+                            Some(fields.u32()?).filter(|_| is_known)
+                        }
+                    },
+                },
             });
         }
         Some(Checkpoint { is_clean, entries })
@@ -137,8 +155,11 @@ mod tests {
         let entry = CheckpointEntry {
             topic_id: TopicId([9; 16]),
             partition: 3,
-            recovery_point: Offset(recovery_point),
-            log_start_offset: Offset(0x20),
+            noted: Noted {
+                recovery_point: Offset(recovery_point),
+                log_start_offset: Offset(0x20),
+                epochs_checksum: Some(0x0102_0304),
+            },
         };
         Checkpoint {
             is_clean: true,
@@ -152,6 +173,27 @@ mod tests {
         let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
         let golden = concat!(
             "4d534350",
+            "0002",
+            "0000",
+            "0000002e",
+            "21378519",
+            "01",
+            "00000001",
+            "09090909090909090909090909090909",
+            "00000003",
+            "0000000000001234",
+            "0000000000000020",
+            "01",
+            "01020304",
+        );
+        assert_eq!(hex, golden);
+        assert_eq!(Checkpoint::parse(&bytes), Some(checkpoint(0x1234)));
+    }
+
+    #[test]
+    fn version_1_is_read() {
+        let hex = concat!(
+            "4d534350",
             "0001",
             "0000",
             "00000029",
@@ -163,8 +205,14 @@ mod tests {
             "0000000000001234",
             "0000000000000020",
         );
-        assert_eq!(hex, golden);
-        assert_eq!(Checkpoint::parse(&bytes), Some(checkpoint(0x1234)));
+        let bytes = hex
+            .as_bytes()
+            .chunks(2)
+            .map(|digits| u8::from_str_radix(std::str::from_utf8(digits).unwrap(), 16).unwrap());
+        let mut expected = checkpoint(0x1234);
+        expected.entries[0].noted.epochs_checksum = None;
+        let bytes: Vec<u8> = bytes.collect();
+        assert_eq!(Checkpoint::parse(&bytes), Some(expected));
     }
 
     #[test]

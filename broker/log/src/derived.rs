@@ -12,34 +12,37 @@ use millstream_protocol::records::BatchHeader;
 
 use crate::leader_epochs::LeaderEpochs;
 use crate::listing::{Listing, remove_if_there};
+use crate::opening_epochs::GatheredEpochs;
 use crate::producer_state::ProducerState;
 use crate::recovery::Opening;
 use crate::scan::Found;
-use crate::{LogPlace, OpenError, names, producer_file};
+use crate::{LogPlace, Noted, OpenError, names, producer_file};
 
 impl Opening<'_> {
-    /// Reads the epochs' file as far as it is about batches below the recovery point.
-    pub(crate) fn load_epochs(&mut self, point: Offset) {
+    /// Reads the epochs' file as far as it is about batches below `point`.
+    pub(crate) fn load_epochs(&mut self, noted: Noted, point: Offset) {
         let path = self.place.directory.join(names::LEADER_EPOCHS);
         let read = read_small(&*self.place.disk, &path);
         let text = read
             .ok()
             .flatten()
             .and_then(|bytes| String::from_utf8(bytes).ok());
-        self.epochs = text
-            .and_then(|text| LeaderEpochs::parse(&text))
-            .unwrap_or_default();
-        self.epochs.truncate(point);
+        let file = text.and_then(|text| LeaderEpochs::parse(&text));
+        self.epochs.load(file.unwrap_or_default(), noted, point);
     }
 
     /// Checks that the epochs fit the batches before the recovery point and before the end, which is
     /// what an old or lost file does not, and do not begin after the log's start, which is what the
     /// file of a later start that was not noted does. Otherwise gathers them from all batches.
     pub(crate) fn check_epochs(&mut self, point: Offset, start: Offset) -> Result<(), OpenError> {
+        if self.epochs.are_vouched_for {
+            return Ok(());
+        }
         let first = self.segments[0].base;
         let end = self.segments.last().expect("one was walked").end;
-        let begins = self.epochs.start();
+        let begins = self.epochs.known.start();
         let mut fits = begins.is_none_or(|begins| begins <= start.max(first));
+        fits &= !self.epochs.is_contradicted;
         for end in [point, end] {
             fits &= end == first || self.is_epoch_right(end.plus(-1))?;
         }
@@ -47,18 +50,12 @@ impl Opening<'_> {
             return Ok(());
         }
         self.recovery.epochs_rebuilt = true;
-        let mut epochs = LeaderEpochs::default();
-        // Compaction may have taken out the first batches: their epoch is unknown, and the log is to
-        // begin in one.
-        let mut begin = Some(first);
+        let mut gathered = GatheredEpochs::from(first, self.epochs.leads_in);
         self.each_header_from(first, |header| {
-            let base = Offset(header.base_offset);
-            epochs.assign(
-                LeaderEpoch(header.partition_leader_epoch),
-                begin.take().unwrap_or(base),
-            );
+            let epoch = LeaderEpoch(header.partition_leader_epoch);
+            gathered.add(epoch, Offset(header.base_offset));
         })?;
-        self.epochs = epochs;
+        self.epochs.known = gathered.finish();
         self.must_sync = true;
         Ok(())
     }
@@ -70,7 +67,7 @@ impl Opening<'_> {
         let segment = &self.segments[count - 1];
         let found = segment.find(self.place, &self.config, offset)?;
         let epoch = found.map(|found| LeaderEpoch(found.header.partition_leader_epoch));
-        Ok(epoch.is_some() && epoch == self.epochs.of(offset))
+        Ok(epoch.is_some() && epoch == self.epochs.known.of(offset))
     }
 
     /// Walks the headers of all batches from an offset on.

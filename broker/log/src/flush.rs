@@ -215,6 +215,10 @@ impl Log {
         Noted {
             recovery_point: self.flushed_offset,
             log_start_offset: self.log_start_offset,
+            epochs_checksum: Some(
+                self.epochs
+                    .checksum(self.log_start_offset, self.flushed_offset),
+            ),
         }
     }
 

@@ -80,6 +80,21 @@ impl LeaderEpochs {
         Some((known, self.entries[next].1))
     }
 
+    /// Of what the file says about offsets from `start` to `end`, exclusive: CRC-32 of epoch and beginning
+    /// of each.
+    pub(crate) fn checksum(&self, start: Offset, end: Offset) -> u32 {
+        let begun = self.entries.partition_point(|(_, begins)| *begins <= start);
+        let mut hasher = crc32fast::Hasher::new();
+        for (epoch, begins) in &self.entries[begun.saturating_sub(1)..] {
+            if *begins >= end {
+                break;
+            }
+            hasher.update(&epoch.0.to_be_bytes());
+            hasher.update(&(*begins).max(start).0.to_be_bytes());
+        }
+        hasher.finalize()
+    }
+
     /// The file's text.
     pub(crate) fn to_text(&self) -> String {
         let mut text = format!("0\n{}\n", self.entries.len());
@@ -144,6 +159,21 @@ mod tests {
         assert!(epochs.advance_start(Offset(30)));
         assert_eq!(epochs.to_text(), "0\n1\n4 30\n");
         assert!(!LeaderEpochs::default().advance_start(Offset(3)));
+    }
+
+    #[test]
+    fn the_checksum_is_of_what_lies_between() {
+        let of = |text: &str, start: i64, end: i64| {
+            let epochs = LeaderEpochs::parse(text).unwrap();
+            epochs.checksum(Offset(start), Offset(end))
+        };
+        let three = "0\n3\n1 0\n3 10\n4 25\n";
+        // Files of an earlier start, and of a later end, say the same of what lies between.
+        assert_eq!(of(three, 12, 25), of("0\n1\n3 12\n", 12, 25));
+        assert_eq!(of(three, 0, 26), of("0\n4\n1 0\n3 10\n4 25\n5 26\n", 0, 26));
+        assert_ne!(of(three, 0, 26), of(three, 0, 25));
+        assert_ne!(of(three, 0, 26), of("0\n3\n1 0\n3 11\n4 25\n", 0, 26));
+        assert_ne!(of(three, 0, 26), of("0\n3\n1 0\n2 10\n4 25\n", 0, 26));
     }
 
     #[test]

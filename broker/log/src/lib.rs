@@ -37,6 +37,7 @@ mod lookup;
 mod names;
 mod offset_index;
 mod open;
+mod opening_epochs;
 mod partition_metadata;
 mod producer_file;
 mod producer_files;

@@ -2,14 +2,14 @@
 
 use std::io;
 
-use millstream_model::{Offset, WallTime};
+use millstream_model::{LeaderEpoch, Offset, WallTime};
 
 use crate::cache::TailCache;
 use crate::compaction::replacement;
 use crate::derived::write_epochs;
 use crate::flush::Dirty;
-use crate::leader_epochs::LeaderEpochs;
 use crate::listing::{Listing, list, remove_segment};
+use crate::opening_epochs::OpeningEpochs;
 use crate::producer_files::ProducerFiles;
 use crate::recovery::Opening;
 use crate::segment::Segment;
@@ -23,6 +23,8 @@ pub struct Noted {
     pub recovery_point: Offset,
     /// Where the log begins.
     pub log_start_offset: Offset,
+    /// Of the leader epochs between the two; `None` if the last run did not note it.
+    pub epochs_checksum: Option<u32>,
 }
 
 impl Noted {
@@ -30,6 +32,7 @@ impl Noted {
     pub const UNKNOWN: Noted = Noted {
         recovery_point: Offset::ZERO,
         log_start_offset: Offset::NONE,
+        epochs_checksum: None,
     };
 }
 
@@ -56,11 +59,13 @@ struct Unsynced {
 
 impl Log {
     /// Opens a partition's log, creating it where it does not exist, and recovers it past the
-    /// recovery point.
+    /// recovery point. `leads_in` is the epoch that it is led in from now on, if that is a new one: no
+    /// batch in it can have that one, or a later.
     pub fn open(
         place: LogPlace,
         config: LogConfig,
         noted: Noted,
+        leads_in: Option<LeaderEpoch>,
         now: WallTime,
     ) -> Result<(Log, Recovery), OpenError> {
         let io = |source| OpenError::Io {
@@ -77,7 +82,7 @@ impl Log {
                 .map_or(noted.recovery_point, |file| file.gaps_end),
             recovery: Recovery::default(),
             segments: Vec::new(),
-            epochs: LeaderEpochs::default(),
+            epochs: OpeningEpochs::new(leads_in),
             must_sync: false,
             unfinished_cut: None,
             place: &place,
@@ -91,10 +96,11 @@ impl Log {
         let Opening {
             recovery,
             segments,
-            mut epochs,
+            epochs,
             unfinished_cut,
             ..
         } = opening;
+        let mut epochs = epochs.known;
         let first = segments.first().expect("one was made or found").base;
         let mut dirty = Dirty::default();
         dirty.producers = ProducerFiles::found(producers.1);
@@ -146,7 +152,7 @@ impl Opening<'_> {
         };
         match first {
             Some(first) if first <= start => {
-                match self.walk(listing, point, start) {
+                match self.walk(listing, noted, point, start) {
                     // All that was durable lies before the log's start, and retention has taken out some
                     // of it.
                     Err(OpenError::Damaged(_)) if point <= start => {
@@ -192,7 +198,7 @@ impl Opening<'_> {
         // Entries that were not written stay in memory.
         if_room(active.persist_indexes(place).map(drop))?;
         active.file(place)?.sync_data()?;
-        let epochs = !if_room(write_epochs(place, &self.epochs, true).map(drop))?;
+        let epochs = !if_room(write_epochs(place, &self.epochs.known, true).map(drop))?;
         if is_new {
             let metadata = partition_metadata::path_in(&place.directory);
             place.disk.open(&metadata, false)?.sync_data()?;

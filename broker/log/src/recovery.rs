@@ -18,6 +18,9 @@
 //! recovery point is not before the end of gaps that the partition's `compaction` file names, gaps are
 //! walked over only below it, and above it every base offset is the one that must come next.
 //!
+//! No checksum of a batch covers its leader epoch. Epochs never fall and lie below the one that this start
+//! leads in; what the last run noted of them tells the rest (`opening_epochs.rs`).
+//!
 //! Indexes, producers and leader epochs are derived from batches. What is on disk of them is taken as
 //! far as it fits the batches, and the rest is made again.
 
@@ -30,13 +33,13 @@ use millstream_model::{LeaderEpoch, Offset, WallTime};
 
 use crate::cut::UnfinishedCut;
 use crate::index::{Index, IndexEntry};
-use crate::leader_epochs::LeaderEpochs;
 use crate::listing::{Listing, remove_segment};
 use crate::offset_index::OffsetEntry;
+use crate::opening_epochs::OpeningEpochs;
 use crate::scan::{Found, Scan};
 use crate::segment::Segment;
 use crate::time_index::TimeEntry;
-use crate::{LogConfig, LogPlace, OpenError, ReadError, Recovery, names};
+use crate::{LogConfig, LogPlace, Noted, OpenError, ReadError, Recovery, names};
 
 /// A log that is being opened.
 pub(crate) struct Opening<'a> {
@@ -44,7 +47,7 @@ pub(crate) struct Opening<'a> {
     pub config: LogConfig,
     pub now: WallTime,
     pub segments: Vec<Segment>,
-    pub epochs: LeaderEpochs,
+    pub epochs: OpeningEpochs,
     pub recovery: Recovery,
     /// Where compaction may have been, exclusive: only before it may there be gaps between offsets.
     pub gaps_end: Offset,
@@ -87,6 +90,7 @@ impl Opening<'_> {
     pub(crate) fn walk(
         &mut self,
         listing: &Listing,
+        noted: Noted,
         point: Offset,
         start: Offset,
     ) -> Result<(), OpenError> {
@@ -104,7 +108,7 @@ impl Opening<'_> {
             let sealed = Segment::sealed(base..end, size, lengths, self.now);
             self.segments.push(sealed.with_gaps(base < self.gaps_end));
         }
-        self.load_epochs(point);
+        self.load_epochs(noted, point);
         let (base, size) = logs[first];
         let mut broken = self.walk_segment(listing, base, size, point)?;
         let mut rest = &logs[first + 1..];
@@ -154,7 +158,7 @@ impl Opening<'_> {
         start: Offset,
     ) -> Result<(), OpenError> {
         self.segments.clear();
-        self.epochs = LeaderEpochs::default();
+        self.epochs.forget();
         let removed = listing
             .logs
             .iter()
@@ -201,13 +205,15 @@ impl Opening<'_> {
             // and the disk does not have.
             file.forget_cached(start).map_err(|error| self.io(error))?;
         }
-        let mut scan = Scan::checked(&*file, start, size).expecting(segment.end);
+        let mut scan = Scan::checked(&*file, start, size)
+            .expecting(segment.end)
+            .within_epochs(self.epochs.bounds());
         let broken = loop {
             match scan.next().map_err(|error| self.io(error))? {
                 Found::Batch(header) => {
                     segment.note_batch(&header, &self.config);
                     let epoch = LeaderEpoch(header.partition_leader_epoch);
-                    self.epochs.assign(epoch, Offset(header.base_offset));
+                    self.epochs.note_checked(epoch, Offset(header.base_offset));
                 }
                 Found::End => break None,
                 Found::Invalid(why) => break Some(why),
@@ -358,7 +364,7 @@ impl Opening<'_> {
             bytes: length.saturating_sub(position) + in_later,
             later: later.to_vec(),
         };
-        self.epochs.truncate(end);
+        self.epochs.known.truncate(end);
         self.must_sync = true;
         match unfinished.finish(self.place, &*file) {
             Ok(cut) => self.recovery.cut = Some(cut),

@@ -4,9 +4,10 @@
 //! asked for, a wrong checksum ends the walk at that batch, before anything is reserved for it.
 
 use std::io;
+use std::ops::Range;
 
 use millstream_env::File;
-use millstream_model::Offset;
+use millstream_model::{LeaderEpoch, Offset};
 use millstream_protocol::records::{BatchHeader, HEADER_SIZE, check_crc};
 
 /// Bytes read at once when only headers are looked at.
@@ -39,6 +40,8 @@ pub(crate) struct Scan<'a> {
     offset_end: i64,
     /// The leader epoch that the next batch must have at least.
     epoch_min: i32,
+    /// The leader epoch that no batch has, nor a later one.
+    epoch_end: i32,
     window: Vec<u8>,
     window_start: u64,
 }
@@ -55,6 +58,7 @@ impl<'a> Scan<'a> {
             allows_gaps: false,
             offset_end: i64::MAX,
             epoch_min: i32::MIN,
+            epoch_end: i32::MAX,
             window: Vec::new(),
             window_start: position,
         }
@@ -87,6 +91,13 @@ impl<'a> Scan<'a> {
             self.allows_gaps = true;
             self.offset_end = end.0;
         }
+        self
+    }
+
+    /// Leader epochs lie in `epochs`, and do not fall. *Bounds*: the walk checks checksums.
+    pub(crate) fn within_epochs(mut self, epochs: Range<LeaderEpoch>) -> Scan<'a> {
+        self.epoch_min = epochs.start.0;
+        self.epoch_end = epochs.end.0;
         self
     }
 
@@ -178,6 +189,13 @@ impl<'a> Scan<'a> {
             let epoch = header.partition_leader_epoch;
             let before = self.epoch_min;
             return Some(format!("its leader epoch is {epoch}, after {before}"));
+        }
+        if self.checks_crc && header.partition_leader_epoch >= self.epoch_end {
+            let epoch = header.partition_leader_epoch;
+            let end = self.epoch_end;
+            return Some(format!(
+                "its leader epoch is {epoch}, but {end} is only now begun"
+            ));
         }
         None
     }

@@ -109,6 +109,7 @@ impl Model {
             place,
             self.bench.config,
             self.bench.noted,
+            None,
             WallTime(self.now),
         );
         let (log, _) = opened.unwrap_or_else(|error| {

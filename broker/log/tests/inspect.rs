@@ -62,8 +62,7 @@ fn write_checkpoint(bench: &Bench, is_clean: bool) {
     let entry = CheckpointEntry {
         topic_id: TopicId([7; 16]),
         partition: 0,
-        recovery_point: bench.noted.recovery_point,
-        log_start_offset: bench.noted.log_start_offset,
+        noted: bench.noted,
     };
     let checkpoint = Checkpoint {
         is_clean,
@@ -258,6 +257,7 @@ fn a_torn_tail_is_no_damage_and_recovery_cuts_it() {
     bench.noted = Noted {
         recovery_point: Offset(28),
         log_start_offset: Offset(0),
+        ..Noted::default()
     };
     let (log, recovery) = bench.open_with_recovery();
     assert_eq!((log.log_end_offset(), recovery.cut), (Offset(28), None));
@@ -357,4 +357,21 @@ fn a_directory_in_use_and_one_without_partitions_are_refused() {
         refused.to_string(),
         "/data has no partition other-0; it has topic-0"
     );
+}
+
+#[test]
+fn a_wrong_digit_in_the_epochs_is_not_taken_for_damaged_batches() {
+    let bench = stopped();
+    let text = bench.file("leader-epoch-checkpoint");
+    assert_eq!(text, b"0\n2\n1 0\n2 10\n");
+    // Epoch 2 begins at 12.
+    overwrite(&bench, "leader-epoch-checkpoint", 11, b"2");
+    let report = look(&bench);
+    let found: Vec<_> = report
+        .damage
+        .iter()
+        .map(|one| (one.kind, &one.path))
+        .collect();
+    let expected = [(FindingKind::File, &path("leader-epoch-checkpoint"))];
+    assert_eq!(found, expected);
 }

@@ -470,7 +470,7 @@ fn another_topics_directory_is_refused() {
         cache_budget: CacheBudget::default(),
         ..bench.place()
     };
-    let refused = Log::open(place, bench.config, Noted::default(), NOW).unwrap_err();
+    let refused = Log::open(place, bench.config, Noted::default(), None, NOW).unwrap_err();
     assert!(matches!(refused, OpenError::OtherTopic { .. }), "{refused}");
 }
 
@@ -491,7 +491,7 @@ fn an_idle_log_gives_everything_back() {
     let mut place = bench.place();
     place.cache_budget = CacheBudget::new(1 << 20);
     let budget = place.cache_budget.clone();
-    let (mut log, _) = Log::open(place, bench.config, Noted::default(), NOW).unwrap();
+    let (mut log, _) = Log::open(place, bench.config, Noted::default(), None, NOW).unwrap();
     append(&mut log, batch(&[1], 300)).unwrap();
     assert!(budget.used() > 300);
     flush(&mut log);

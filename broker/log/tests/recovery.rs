@@ -206,7 +206,8 @@ fn a_log_shorter_than_its_recovery_point_is_not_opened() {
     for length in [0, 100, 2 * size(), 4 * size() - 1] {
         let bench = ten_batches();
         truncate(&bench, LOG, length);
-        let refused = Log::open(bench.place(), bench.config, bench.noted, bench.now).unwrap_err();
+        let refused =
+            Log::open(bench.place(), bench.config, bench.noted, None, bench.now).unwrap_err();
         assert!(matches!(refused, OpenError::Damaged(_)), "{refused}");
         let left = bench.files().into_iter().find(|(name, _)| name == LOG);
         assert!(
@@ -386,6 +387,7 @@ fn a_log_that_begins_later_opens_empty() {
     bench.noted = Noted {
         recovery_point: Offset(40),
         log_start_offset: Offset(40),
+        ..Noted::default()
     };
     let mut log = bench.open();
     assert_eq!(log.log_end_offset(), Offset(40));
@@ -471,12 +473,18 @@ fn partition_metadata_that_a_crash_left_as_zeros_is_written_anew_in_a_new_log_on
     let name = "partition.metadata";
     let good = bench.file(name);
     overwrite(&bench, name, 0, &vec![0; good.len()]);
-    let refused = Log::open(bench.place(), bench.config, bench.noted, bench.now).unwrap_err();
+    let refused = Log::open(bench.place(), bench.config, bench.noted, None, bench.now).unwrap_err();
     assert!(
         matches!(refused, OpenError::PartitionMetadata { .. }),
         "{refused}"
     );
-    let opened = Log::open(bench.place(), bench.config, Noted::default(), bench.now);
+    let opened = Log::open(
+        bench.place(),
+        bench.config,
+        Noted::default(),
+        None,
+        bench.now,
+    );
     assert_eq!(opened.unwrap().0.log_end_offset(), Offset(10));
     assert_eq!(bench.file(name), good);
 }
@@ -493,4 +501,108 @@ fn what_was_flushed_before_there_was_a_checkpoint_survives_a_power_cut() {
         bench.disk.crash(&SimRandom::new(seed));
         assert_eq!(bench.open().log_end_offset(), Offset(1), "seed {seed}");
     }
+}
+
+/// Byte 12 to 15 of a batch: its leader epoch.
+fn set_epoch(bench: &Bench, number: u64, epoch: i32) {
+    overwrite(bench, LOG, number * size() + 12, &epoch.to_be_bytes());
+}
+
+#[test]
+fn a_damaged_leader_epoch_is_never_served() {
+    // The first four batches are of epoch 1, the others of epoch 5.
+    let filled = || {
+        let mut bench = Bench::new();
+        let mut log = bench.open();
+        for number in 0..10 {
+            let epoch = if number < 4 { 1 } else { 5 };
+            append_in(&mut log, batch(&[number], 100), epoch).unwrap();
+        }
+        bench.noted = close(log);
+        bench.disk.end_process();
+        bench
+    };
+    // 4 would fit between its neighbours; 7 is possible, as far as epochs go, for the last one.
+    for (number, epoch) in [
+        (9, 4),
+        (9, 7),
+        (9, 1),
+        (3, 4),
+        (4, 4),
+        (4, 1),
+        (5, 7),
+        (0, 0),
+    ] {
+        let bench = filled();
+        set_epoch(&bench, number, epoch);
+        let (log, recovery) = bench.open_with_recovery();
+        assert_eq!(recovery.cut, None);
+        let end = log.log_end_offset();
+        assert_eq!(end, Offset(10));
+        for offset in 0..10 {
+            let read = log.read(Offset(offset), 1, end, true);
+            assert_eq!(
+                read.is_err(),
+                offset == number as i64,
+                "{number} {epoch} {offset}"
+            );
+        }
+        let ends = [1, 5].map(|epoch| log.epoch_end_offset(LeaderEpoch(epoch)));
+        let expected = [(1, 4), (5, 10)].map(|(epoch, end)| (LeaderEpoch(epoch), Offset(end)));
+        assert_eq!(ends, expected.map(Some));
+    }
+    // What the file says is not believed when it is not what was noted.
+    for text in [
+        "0\n2\n1 0\n4 4\n",
+        "0\n2\n1 0\n5 6\n",
+        "0\n2\n0 0\n5 4\n",
+        "",
+    ] {
+        let bench = filled();
+        truncate(&bench, "leader-epoch-checkpoint", 0);
+        overwrite(&bench, "leader-epoch-checkpoint", 0, text.as_bytes());
+        let (log, recovery) = bench.open_with_recovery();
+        assert!(recovery.epochs_rebuilt, "{text:?}");
+        let epochs: Vec<i32> = records_in(&read_all(&log, Offset(0)))
+            .iter()
+            .map(|record| record.1)
+            .collect();
+        assert_eq!(epochs, [1, 1, 1, 1, 5, 5, 5, 5, 5, 5]);
+        let end = log.epoch_end_offset(LeaderEpoch(1));
+        assert_eq!(end, Some((LeaderEpoch(1), Offset(4))), "{text:?}");
+    }
+}
+
+#[test]
+fn an_epoch_that_was_not_begun_ends_the_log() {
+    // Epochs 1 and, above the recovery point, 2; this start leads in 3.
+    let open = |bench: &Bench| {
+        let leads_in = Some(LeaderEpoch(3));
+        Log::open(
+            bench.place(),
+            bench.config,
+            bench.noted,
+            leads_in,
+            bench.now,
+        )
+        .unwrap()
+    };
+    let (log, recovery) = open(&ten_batches());
+    assert_eq!((log.log_end_offset(), recovery.cut), (Offset(10), None));
+    for epoch in [0, 3, 7] {
+        let bench = ten_batches();
+        set_epoch(&bench, 9, epoch);
+        let (log, recovery) = open(&bench);
+        assert_eq!(log.log_end_offset(), Offset(9), "epoch {epoch}");
+        assert_eq!(recovery.cut.unwrap().position, 9 * size());
+    }
+    // Without any note of what was durable, the epoch before the point is bounded too.
+    let mut bench = ten_batches();
+    bench.noted.epochs_checksum = None;
+    bench.noted.recovery_point = Offset(10);
+    set_epoch(&bench, 9, 3);
+    let (log, recovery) = open(&bench);
+    assert_eq!((log.log_end_offset(), recovery.cut), (Offset(10), None));
+    assert!(log.read(Offset(9), 1, Offset(10), true).is_err());
+    assert!(log.read(Offset(8), 1, Offset(10), true).is_ok());
 }

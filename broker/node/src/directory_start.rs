@@ -175,12 +175,7 @@ fn read_noted(disk: &dyn Disk, path: &Path) -> io::Result<Option<BTreeMap<(Topic
     let Some(checkpoint) = Checkpoint::read(disk, path)? else {
         return Ok(None);
     };
-    let entries = checkpoint.entries.into_iter().map(|entry| {
-        let noted = Noted {
-            recovery_point: entry.recovery_point,
-            log_start_offset: entry.log_start_offset,
-        };
-        ((entry.topic_id, entry.partition), noted)
-    });
-    Ok(Some(entries.collect()))
+    let entries = checkpoint.entries.into_iter();
+    let noted = entries.map(|entry| ((entry.topic_id, entry.partition), entry.noted));
+    Ok(Some(noted.collect()))
 }

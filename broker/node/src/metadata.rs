@@ -225,7 +225,8 @@ impl Node {
                 ..LogConfig::default()
             };
             let noted = directory.noted(topic.id, index);
-            let opened = Log::open(place, log_config, noted, self.wall_time());
+            let leads_in = Some(partition.leader_epoch);
+            let opened = Log::open(place, log_config, noted, leads_in, self.wall_time());
             let durability = match config.durability {
                 millstream_metadata::Durability::Fsync => Durability::Fsync,
                 millstream_metadata::Durability::Replicated => Durability::Replicated,

@@ -231,8 +231,7 @@ impl Node {
                 entries.push(CheckpointEntry {
                     topic_id: topic.id,
                     partition: hosted.name.partition,
-                    recovery_point: noted.recovery_point,
-                    log_start_offset: noted.log_start_offset,
+                    noted,
                 });
             }
         }

@@ -268,7 +268,7 @@ fn checkpoints_that_cannot_be_written_take_their_directory_and_the_others_are_no
     let noted = millstream_log::Checkpoint::read(&bench.disks, Path::new("/c"));
     let entries = noted.unwrap().unwrap().entries;
     assert_eq!(entries.len(), 1);
-    assert_eq!(entries[0].recovery_point, Offset(1));
+    assert_eq!(entries[0].noted.recovery_point, Offset(1));
     bench.restart();
     assert_eq!(bench.ends("topic"), [Some(1); 3]);
 }

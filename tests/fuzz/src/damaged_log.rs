@@ -43,7 +43,7 @@ impl Bench {
             topic_id: TopicId([7; 16]),
             cache_budget: CacheBudget::new(0),
         };
-        Log::open(place, self.config, noted, WallTime(NOW)).map(|(log, _)| log)
+        Log::open(place, self.config, noted, None, WallTime(NOW)).map(|(log, _)| log)
     }
 }
 
@@ -122,6 +122,7 @@ pub fn check(data: &[u8]) {
     let noted = Noted {
         recovery_point: written.ends[input.below(written.ends.len())],
         log_start_offset: Offset(0),
+        ..Noted::default()
     };
     drop(log);
     let damage = damage(&bench.disk, &mut input);

@@ -151,10 +151,7 @@ impl StoppedDirectory {
             let entry = checkpoint.entries.iter().find(is_its);
             folder.is_clean = checkpoint.is_clean;
             folder.noted = match entry {
-                Some(entry) => Noted {
-                    recovery_point: entry.recovery_point,
-                    log_start_offset: entry.log_start_offset,
-                },
+                Some(entry) => entry.noted,
                 None if topic.is_some() => Noted::default(),
                 None => Noted::UNKNOWN,
             };

@@ -60,8 +60,7 @@ pub fn recover(
             entries.push(CheckpointEntry {
                 topic_id,
                 partition: folder.partition,
-                recovery_point: outcome.noted.recovery_point,
-                log_start_offset: outcome.noted.log_start_offset,
+                noted: outcome.noted,
             });
             outcome
         });
@@ -102,7 +101,7 @@ fn recover_one(
         cache_bytes_max: 0,
         ..LogConfig::default()
     };
-    let (mut log, recovery) = Log::open(place, config, folder.noted, now)?;
+    let (mut log, recovery) = Log::open(place, config, folder.noted, None, now)?;
     log.prepare_close()?;
     flush(&mut log)?;
     let noted = log.checkpoint();

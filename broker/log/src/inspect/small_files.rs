@@ -39,7 +39,7 @@ impl SmallFiles {
         // An epoch has its place with the first batch written in it.
         let epochs = match files.logs.is_empty() {
             true => None,
-            false => read_epochs(disk, &folder.directory, was_durable, &mut faults),
+            false => read_epochs(disk, folder, was_durable, &mut faults),
         };
         for offset in &files.producers {
             let path = names::offset_file(&folder.directory, *offset, names::PRODUCERS);
@@ -98,11 +98,11 @@ fn read_gaps_end(
 
 fn read_epochs(
     disk: &dyn Disk,
-    directory: &Path,
+    folder: &PartitionFolder,
     was_durable: bool,
     faults: &mut Vec<Fault>,
 ) -> Option<LeaderEpochs> {
-    let path = directory.join(names::LEADER_EPOCHS);
+    let path = folder.directory.join(names::LEADER_EPOCHS);
     let bytes = match read_small(disk, &path) {
         Ok(Some(bytes)) => bytes,
         Ok(None) => {
@@ -121,6 +121,22 @@ fn read_epochs(
     if parsed.is_none() {
         let what = "it is not whole: epochs are gathered from all batches".to_owned();
         faults.push((was_durable, path, what));
+        return None;
+    }
+    let noted = folder.noted;
+    let start = noted.log_start_offset.max(Offset::ZERO);
+    // The file of a start that was not noted yet says nothing about what lies before it.
+    let contradicts = |epochs: &LeaderEpochs| {
+        epochs.start().is_some_and(|begins| begins <= start)
+            && noted
+                .epochs_checksum
+                .is_some_and(|noted_sum| noted_sum != epochs.checksum(start, noted.recovery_point))
+    };
+    if parsed.as_ref().is_some_and(contradicts) {
+        let what =
+            "it is not what was noted of it: epochs are gathered from all batches".to_owned();
+        faults.push((was_durable, path, what));
+        return None;
     }
     parsed
 }

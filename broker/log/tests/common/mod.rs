@@ -57,7 +57,7 @@ impl Bench {
     }
 
     pub fn open_with_recovery(&self) -> (Log, Recovery) {
-        Log::open(self.place(), self.config, self.noted, self.now).unwrap()
+        Log::open(self.place(), self.config, self.noted, None, self.now).unwrap()
     }
 
     /// Everything in the directory, as name and content.
