@@ -1,7 +1,8 @@
 //! The machine itself.
 
 use std::fs::{self, File as StdFile, OpenOptions, TryLockError};
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, IoSliceMut};
+use std::num::NonZeroU64;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -158,6 +159,30 @@ impl File for RealFile {
             }
         }
         Ok(filled)
+    }
+
+    fn read_once_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+        // Without readahead, which would bring in what is not asked for.
+        rustix::fs::fadvise(&self.file, 0, None, rustix::fs::Advice::Random)?;
+        let mut parts = [IoSliceMut::new(buffer)];
+        let cached = rustix::io::preadv2(
+            &self.file,
+            &mut parts,
+            position,
+            rustix::io::ReadWriteFlags::NOWAIT,
+        );
+        match cached {
+            Ok(count) if count == buffer.len() => return Ok(count),
+            // Not every file system knows the flag: it keeps what it reads.
+            Err(rustix::io::Errno::OPNOTSUPP) => return self.read_at(buffer, position),
+            _ => {}
+        }
+        let count = self.read_at(buffer, position)?;
+        let read = NonZeroU64::new(count as u64);
+        if read.is_some() {
+            rustix::fs::fadvise(&self.file, position, read, rustix::fs::Advice::DontNeed)?;
+        }
+        Ok(count)
     }
 
     fn write_vectored_at(&self, parts: &[IoSlice<'_>], position: u64) -> io::Result<usize> {

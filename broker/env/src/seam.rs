@@ -88,6 +88,11 @@ pub trait File: Send + Sync {
     /// Writes up to the whole of `parts` at `position` and answers how many bytes it wrote. A short
     /// write is not an error: the caller decides.
     fn write_vectored_at(&self, parts: &[IoSlice<'_>], position: u64) -> io::Result<usize>;
+    /// Reads as [`File::read_at`] does, for a reader that comes once: what the page cache did not hold, it
+    /// does not hold afterwards.
+    fn read_once_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+        self.read_at(buffer, position)
+    }
     /// Cuts or extends the file to `length` bytes.
     fn truncate(&self, length: u64) -> io::Result<()>;
     /// Makes all written bytes and the length durable (`fdatasync`). After an error nothing written

@@ -92,6 +92,10 @@ impl Dirty {
         self.epochs = true;
     }
 
+    pub(crate) fn note_renamed(&mut self) {
+        self.directory = true;
+    }
+
     pub(crate) fn note_created(&mut self) {
         self.directory = true;
         self.parent = true;

@@ -12,6 +12,8 @@ use std::sync::Arc;
 
 use millstream_env::{Disk, File};
 
+use crate::digest::FileDigest;
+
 /// An entry of an index.
 pub(crate) trait IndexEntry: Copy {
     /// Its size in the file.
@@ -41,6 +43,8 @@ pub(crate) struct Index<E> {
     pending: Vec<E>,
     /// The last entry of all, once known.
     last: Option<E>,
+    /// Of the entries in the file; `None` when some were not written by this process.
+    digest: Option<FileDigest>,
 }
 
 impl<E: IndexEntry> Index<E> {
@@ -50,6 +54,7 @@ impl<E: IndexEntry> Index<E> {
             in_file: 0,
             pending: Vec::new(),
             last: None,
+            digest: Some(FileDigest::default()),
         }
     }
 
@@ -57,6 +62,7 @@ impl<E: IndexEntry> Index<E> {
     pub(crate) fn sealed(file_length: u64) -> Index<E> {
         Index {
             in_file: u32::try_from(file_length / E::BYTES as u64).unwrap_or(u32::MAX),
+            digest: None,
             ..Index::empty()
         }
     }
@@ -89,6 +95,7 @@ impl<E: IndexEntry> Index<E> {
                 }
                 index.last = Some(entry);
                 index.in_file += 1;
+                index.digest = None;
             }
             if read < chunk.len() {
                 return Ok(index);
@@ -117,6 +124,11 @@ impl<E: IndexEntry> Index<E> {
         self.last = Some(entry);
     }
 
+    /// Length and checksum of the file, if this process has written each of its entries.
+    pub(crate) fn digest(&self) -> Option<FileDigest> {
+        self.digest
+    }
+
     /// The last entry, as far as it is in memory: always for an active segment.
     pub(crate) fn last_known(&self) -> Option<E> {
         self.last
@@ -136,6 +148,7 @@ impl<E: IndexEntry> Index<E> {
         }
         file.write_all_at(&bytes, start)?;
         self.in_file += self.pending.len() as u32;
+        self.digest = self.digest.map(|digest| digest.and(&bytes));
         self.pending = Vec::new();
         Ok(file)
     }

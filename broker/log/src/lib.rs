@@ -7,6 +7,7 @@
 //!     00000000000000000000.log      batches, one after another     ─┐
 //!     00000000000000000000.index    offset → position, sparse       ├ one segment
 //!     00000000000000000000.timeindex  time → offset, sparse        ─┘
+//!     00000000000000000000.digest checksums of the .log file, once it is sealed and checked
 //!     00000000000000000042.snapshot producers as of offset 42, for Kafka's tools
 //!     00000000000000000042.producers the same with five batches each: what is loaded
 //!     compaction                    how far it is compacted, if it ever was
@@ -25,6 +26,7 @@ mod compaction;
 mod config;
 mod cut;
 mod derived;
+mod digest;
 mod envelope;
 mod error;
 mod flush;
@@ -47,6 +49,7 @@ mod recovery;
 mod retention;
 mod room;
 mod scan;
+mod scrub;
 mod segment;
 mod starts;
 mod time_index;
@@ -67,3 +70,4 @@ pub use read::LogRead;
 pub use retention::Retention;
 pub use room::{NoRoom, Room};
 pub use starts::RecentStarts;
+pub use scrub::{DamagedRange, Scrub, ScrubOutcome, ScrubStep};

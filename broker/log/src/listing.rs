@@ -1,6 +1,6 @@
 //! The files of a partition, as they are found at the start.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -20,6 +20,8 @@ pub(crate) struct Listing {
     /// The checkpoints of producers, by offset, ascending.
     pub producers: Vec<Offset>,
     pub snapshots: Vec<Offset>,
+    /// The base offsets of segments with a digest.
+    pub digests: BTreeSet<Offset>,
 }
 
 /// Lists the directory, which is created where there is none, and removes what was never finished.
@@ -50,6 +52,8 @@ pub(crate) fn list(place: &LogPlace, noted: Noted) -> io::Result<Listing> {
             listing.producers.push(offset);
         } else if let Some(offset) = names::offset_of(&path, names::SNAPSHOT) {
             listing.snapshots.push(offset);
+        } else if let Some(base) = names::offset_of(&path, names::DIGEST) {
+            listing.digests.insert(base);
         } else if is_index(&path) {
             let length = place.disk.length(&path)?;
             listing.lengths.insert(path, length);
@@ -79,7 +83,13 @@ fn is_index(path: &Path) -> bool {
 }
 
 pub(crate) fn remove_segment(place: &LogPlace, base: Offset) -> io::Result<()> {
-    for extension in [names::OFFSET_INDEX, names::TIME_INDEX, names::LOG] {
+    let extensions = [
+        names::DIGEST,
+        names::OFFSET_INDEX,
+        names::TIME_INDEX,
+        names::LOG,
+    ];
+    for extension in extensions {
         remove_if_there(
             place,
             &names::offset_file(&place.directory, base, extension),
@@ -92,6 +102,7 @@ pub(crate) fn remove_segment(place: &LogPlace, base: Offset) -> io::Result<()> {
 pub(crate) fn rename_away(place: &LogPlace, base: Offset) -> io::Result<Vec<PathBuf>> {
     let mut renamed = Vec::new();
     let extensions = [
+        names::DIGEST,
         names::OFFSET_INDEX,
         names::TIME_INDEX,
         names::SNAPSHOT,

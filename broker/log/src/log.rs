@@ -68,6 +68,9 @@ pub struct Log {
     pub(crate) room: Option<Arc<Room>>,
     /// What recovery has to set aside from behind the log's end, once there is room for it.
     pub(crate) unfinished_cut: Option<Box<UnfinishedCut>>,
+    /// How often segments were replaced: who has looked at one without the lock knows whether it is still
+    /// the same.
+    pub(crate) replacements: u32,
     /// Checkpoints since the last append.
     pub(crate) idle_checkpoints: u8,
 }

@@ -79,7 +79,9 @@ impl Log {
         let mut scan = scan.checking();
         loop {
             let position = scan.position();
-            match scan.next().map_err(|error| self.io(segment, error))? {
+            let found = scan.next().map_err(|error| self.io(segment, error))?;
+            segment.check_blocks(&self.place, position..scan.position())?;
+            match found {
                 Found::End => return Ok(None),
                 Found::Invalid(what) => return Err(self.damaged(segment, position, what)),
                 Found::Batch(header) if is_candidate(&header, timestamp, floor) => {

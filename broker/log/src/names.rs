@@ -7,6 +7,7 @@ use millstream_model::Offset;
 pub(crate) const LOG: &str = "log";
 pub(crate) const OFFSET_INDEX: &str = "index";
 pub(crate) const TIME_INDEX: &str = "timeindex";
+pub(crate) const DIGEST: &str = "digest";
 pub(crate) const SNAPSHOT: &str = "snapshot";
 pub(crate) const PRODUCERS: &str = "producers";
 pub(crate) const COMPACTION: &str = "compaction";

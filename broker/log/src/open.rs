@@ -133,6 +133,7 @@ impl Log {
             dirty,
             room: None,
             unfinished_cut,
+            replacements: 0,
             idle_checkpoints: 0,
         };
         log.check_invariants();

@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use millstream_model::{LeaderEpoch, Offset};
-use millstream_protocol::records::{batches, check_crc};
+use millstream_protocol::records::{BatchHeader, batches, check_crc};
 
 use crate::segment::{Located, Segment};
 use crate::{Log, ReadError};
@@ -139,29 +139,26 @@ impl Log {
         while let Some(found) = walk.next() {
             let position = first.position + size as u64;
             let damaged = |what: String| self.damaged(segment, position, what);
-            let (header, batch) = found.map_err(|error| damaged(error.to_string()))?;
+            let (header, batch) = match found {
+                Ok(found) => found,
+                Err(_) if size > 0 => break,
+                Err(error) => return Err(damaged(error.to_string())),
+            };
             if header.next_offset() > upper.0 {
                 break;
             }
             let range = position..position + batch.len() as u64;
             if !segment.is_verified(&range) {
-                check_crc(batch).map_err(|error| damaged(error.to_string()))?;
-                let is_next = match segment.may_have_gaps {
-                    false => header.base_offset == expected,
-                    true => header.base_offset >= expected && header.next_offset() <= segment.end.0,
-                };
-                if !is_next || header.last_offset_delta < 0 {
-                    let found = header.base_offset;
-                    return Err(damaged(format!(
-                        "base offset is {found}, expected {expected}"
-                    )));
+                let checked = self
+                    .check_batch(segment, &header, batch, expected)
+                    .map_err(damaged)
+                    .and_then(|()| segment.check_blocks(&self.place, range.clone()));
+                match checked {
+                    Ok(()) => segment.note_verified(range),
+                    // What lies before the damage is served.
+                    Err(_) if size > 0 => break,
+                    Err(error) => return Err(error),
                 }
-                let known = self.epochs.of(Offset(header.base_offset));
-                let epoch = LeaderEpoch(header.partition_leader_epoch);
-                if known.is_some_and(|known| known != epoch) {
-                    return Err(damaged(format!("leader epoch is {epoch}, not the log's")));
-                }
-                segment.note_verified(range);
             }
             expected = header.next_offset();
             size = walk.position();
@@ -171,6 +168,31 @@ impl Log {
             return Err(self.damaged(segment, first.position, what));
         }
         Ok((size, Offset(base)..Offset(expected)))
+    }
+
+    /// Checks the next batch of a run, which must have `expected` as base offset. *Errors*: what is wrong.
+    fn check_batch(
+        &self,
+        segment: &Segment,
+        header: &BatchHeader,
+        batch: &[u8],
+        expected: i64,
+    ) -> Result<(), String> {
+        check_crc(batch).map_err(|error| error.to_string())?;
+        let found = header.base_offset;
+        let is_next = match segment.may_have_gaps {
+            false => found == expected,
+            true => found >= expected && header.next_offset() <= segment.end.0,
+        };
+        if !is_next || header.last_offset_delta < 0 {
+            return Err(format!("base offset is {found}, expected {expected}"));
+        }
+        let known = self.epochs.of(Offset(found));
+        let epoch = LeaderEpoch(header.partition_leader_epoch);
+        if known.is_some_and(|known| known != epoch) {
+            return Err(format!("leader epoch is {epoch}, not the log's"));
+        }
+        Ok(())
     }
 
     /// The segment that holds an offset of the log.

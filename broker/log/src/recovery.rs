@@ -33,11 +33,11 @@ use millstream_model::{LeaderEpoch, Offset, WallTime};
 
 use crate::cut::UnfinishedCut;
 use crate::index::{Index, IndexEntry};
-use crate::listing::{Listing, remove_segment};
+use crate::listing::{Listing, remove_if_there, remove_segment};
 use crate::offset_index::OffsetEntry;
 use crate::opening_epochs::OpeningEpochs;
 use crate::scan::{Found, Scan};
-use crate::segment::Segment;
+use crate::segment::{Digested, Segment};
 use crate::time_index::TimeEntry;
 use crate::{LogConfig, LogPlace, Noted, OpenError, ReadError, Recovery, names};
 
@@ -128,7 +128,35 @@ impl Opening<'_> {
         if let Some(why) = broken {
             self.cut(why, rest)?;
         }
-        self.check_epochs(point, start)
+        self.check_epochs(point, start)?;
+        self.settle_digests(listing)
+    }
+
+    /// Only sealed segments have digests. If the last one has, then the one that followed it was empty: it
+    /// is begun again, for what was sealed does not change.
+    fn settle_digests(&mut self, listing: &Listing) -> Result<(), OpenError> {
+        let place = self.place;
+        let last = self.segments.last_mut().expect("one was walked");
+        let (base, end) = (last.base, last.end);
+        let was_sealed = listing.digests.contains(&base) && last.digest(place).is_some();
+        if was_sealed {
+            self.seal_last()?;
+            self.begin_empty(end)?;
+            self.must_sync = true;
+        }
+        let sealed = self.segments.len() - 1;
+        for base in &listing.digests {
+            let found = self.segments[..sealed].binary_search_by_key(base, |segment| segment.base);
+            if let Ok(at) = found {
+                self.segments[at].digested = Digested::Yes;
+            } else {
+                // If its name came back, it could be taken for that of a later segment.
+                self.must_sync = true;
+                let path = names::offset_file(&place.directory, *base, names::DIGEST);
+                remove_if_there(place, &path).map_err(|error| self.io(error))?;
+            }
+        }
+        Ok(())
     }
 
     fn index_lengths(&self, listing: &Listing, base: Offset) -> (u64, u64) {

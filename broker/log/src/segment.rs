@@ -19,6 +19,8 @@ use millstream_env::File;
 use millstream_model::{Offset, WallTime};
 use millstream_protocol::records::BatchHeader;
 
+use crate::derived::read_small;
+use crate::digest::{Digest, FileDigest};
 use crate::index::{Index, IndexEntry};
 use crate::offset_index::OffsetEntry;
 use crate::scan::{Found, Scan};
@@ -43,7 +45,21 @@ pub(crate) struct Segment {
     /// Whether compaction may have taken batches out, so that there may be gaps between offsets. Even
     /// then the last batch ends at the segment's end.
     pub may_have_gaps: bool,
+    /// Whether its file of checksums is there.
+    pub digested: Digested,
     inner: Mutex<Inner>,
+}
+
+/// What is known of a segment's digest.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Digested {
+    /// It has none yet.
+    #[default]
+    No,
+    /// It has one.
+    Yes,
+    /// It has none, and gets none: the segment is damaged.
+    Damaged,
 }
 
 struct Inner {
@@ -53,6 +69,10 @@ struct Inner {
     /// The largest timestamp of the segment. `None`: not known yet.
     largest: Option<Option<TimeEntry>>,
     verified: VerifiedRanges,
+    /// The digest, if there is one. `None`: not known yet.
+    digest: Option<Option<Arc<Digest>>>,
+    /// Whether the time index was compared with what vouches for it.
+    times_checked: bool,
 }
 
 impl std::fmt::Debug for Inner {
@@ -82,6 +102,7 @@ impl Segment {
             walked: 0..0,
             created: now,
             may_have_gaps: false,
+            digested: Digested::No,
             inner: Mutex::new(inner),
         }
     }
@@ -103,6 +124,8 @@ impl Segment {
             times: Index::empty(),
             largest: Some(None),
             verified: VerifiedRanges::default(),
+            digest: None,
+            times_checked: false,
         };
         Ok(Segment::new(base, base, 0, now, inner))
     }
@@ -133,6 +156,8 @@ impl Segment {
             times: Index::sealed(index_lengths.1),
             largest: None,
             verified: VerifiedRanges::default(),
+            digest: None,
+            times_checked: false,
         };
         Segment::new(range.start, range.end, size, now, inner)
     }
@@ -151,6 +176,8 @@ impl Segment {
             largest: Some(times.last_known()),
             times,
             verified: VerifiedRanges::default(),
+            digest: None,
+            times_checked: false,
         };
         Segment::new(base, base, 0, now, inner)
     }
@@ -187,6 +214,7 @@ impl Segment {
     /// of a failed write-back.
     pub(crate) fn close_file(&mut self) {
         self.inner().file = None;
+        self.inner().digest = None;
     }
 
     /// Whether a batch must go to a new segment (Kafka's `LogSegment.shouldRoll`).
@@ -269,6 +297,61 @@ impl Segment {
         self.lock().verified.contains(range)
     }
 
+    /// Forgets that these bytes were checked: they were found to be damaged since.
+    pub(crate) fn forget_verified(&self, range: &Range<u64>) {
+        self.lock().verified.remove(range);
+    }
+
+    /// The segment's digest, if there is one that is about it. *Bounds*: the segment is sealed.
+    pub(crate) fn digest(&self, place: &LogPlace) -> Option<Arc<Digest>> {
+        if let Some(known) = &self.lock().digest {
+            return known.clone();
+        }
+        let path = self.path(place, names::DIGEST);
+        let read = Digest::read(place, &path).unwrap_or_else(|error| {
+            tracing::warn!(path = %path.display(), %error, "digest cannot be read");
+            None
+        });
+        let range = self.base..self.end;
+        let read = read.filter(|digest| digest.is_about(place, &range, self.size));
+        self.set_digest(read.map(Arc::new))
+    }
+
+    /// Takes a digest for the segment's, and answers it. `None`: there is none.
+    pub(crate) fn set_digest(&self, digest: Option<Arc<Digest>>) -> Option<Arc<Digest>> {
+        self.lock().digest = Some(digest.clone());
+        digest
+    }
+
+    /// Compares the blocks that some bytes lie in with the digest, once. Only where there may be gaps:
+    /// elsewhere the batches' neighbours tell as much. Without a digest there is nothing to compare.
+    pub(crate) fn check_blocks(
+        &self,
+        place: &LogPlace,
+        bytes: Range<u64>,
+    ) -> Result<(), ReadError> {
+        if !self.may_have_gaps || self.is_verified(&bytes) {
+            return Ok(());
+        }
+        let Some(digest) = self.digest(place) else {
+            return Ok(());
+        };
+        let file = self.file(place).map_err(|source| self.io(place, source))?;
+        for number in digest.blocks_of(&bytes) {
+            let range = digest.block(number);
+            if self.is_verified(&range) {
+                continue;
+            }
+            let is_whole = digest.is_whole(&*file, number);
+            if !is_whole.map_err(|source| self.io(place, source))? {
+                let what = format!("the bytes up to {} do not fit their digest", range.end);
+                return Err(self.damaged(place, range.start, what));
+            }
+            self.note_verified(range);
+        }
+        Ok(())
+    }
+
     /// The largest timestamp of the first batch; `None` when it has none.
     pub(crate) fn first_timestamp(&self, place: &LogPlace) -> Result<Option<i64>, ReadError> {
         let io = |source| self.io(place, source);
@@ -283,6 +366,11 @@ impl Segment {
     /// Adds the last time index entry, as a sealed or closed segment has it.
     pub(crate) fn complete_time_index(&mut self) {
         self.inner().push_largest();
+    }
+
+    /// The largest timestamp, as far as it is in memory: always for a segment that is being written.
+    pub(crate) fn largest_known(&self) -> Option<TimeEntry> {
+        self.lock().largest.flatten()
     }
 
     /// How many entries the two indexes have.
@@ -348,10 +436,13 @@ impl Segment {
         let io = |source| self.io(place, source);
         let file = self.file(place).map_err(io)?;
         let mut scan = self.scan_from_floor(place, config, &*file, offset)?;
+        let start = scan.position();
         loop {
             let position = scan.position();
             match scan.next().map_err(io)? {
                 Found::Batch(header) if header.last_offset() >= offset.0 => {
+                    // A wrong base offset may have led past the batch that was looked for.
+                    self.check_blocks(place, start..scan.position())?;
                     return Ok(Some(Located { position, header }));
                 }
                 Found::Batch(_) => {}
@@ -406,6 +497,14 @@ impl Segment {
         }
     }
 
+    /// Writes the indexes of a sealed segment anew.
+    pub(crate) fn rebuild_wrong_indexes(&self, place: &LogPlace, config: &LogConfig) {
+        match self.file(place) {
+            Ok(file) => self.rebuild_after_look_up(place, config, &*file),
+            Err(error) => tracing::error!(%error, "index is kept as it is"),
+        }
+    }
+
     /// A look-up goes on without its index: what is damaged is found by the walk that follows.
     fn rebuild_after_look_up(&self, place: &LogPlace, config: &LogConfig, file: &dyn File) {
         self.warn_of_rebuild(place);
@@ -427,6 +526,7 @@ impl Segment {
         config: &LogConfig,
         file: &dyn File,
     ) -> Result<(), ReadError> {
+        self.check_blocks(place, 0..self.size)?;
         let mut fresh = Segment::sealed(self.base..self.base, 0, (0, 0), self.created);
         let mut scan = self.headers(file, 0).checking().expecting(self.base);
         loop {
@@ -442,7 +542,10 @@ impl Segment {
             return Err(self.damaged(place, fresh.size, what));
         }
         fresh.complete_time_index();
-        if let Err(error) = fresh.persist_indexes(place) {
+        if let Err(error) = fresh
+            .persist_indexes(place)
+            .and_then(|_| self.digest_again(place, &mut fresh))
+        {
             let segment = self.log_path(place);
             tracing::warn!(segment = %segment.display(), %error, "index cannot be written");
         }
@@ -452,7 +555,33 @@ impl Segment {
         inner.offsets = fresh.offsets;
         inner.times = fresh.times;
         inner.largest = fresh.largest;
+        inner.times_checked = true;
         Ok(())
+    }
+
+    /// A digest vouches for the time index too, which was written anew.
+    fn digest_again(&self, place: &LogPlace, fresh: &mut Segment) -> io::Result<()> {
+        let Some(old) = self.digest(place) else {
+            return Ok(());
+        };
+        let time_index = fresh.time_index_digest().unwrap_or_default();
+        if old.time_index == time_index && old.largest == fresh.inner().largest.flatten() {
+            return Ok(());
+        }
+        let new = Digest {
+            time_index,
+            largest: fresh.inner().largest.flatten(),
+            ..(*old).clone()
+        };
+        new.replace(place)?;
+        self.set_digest(Some(Arc::new(new)));
+        Ok(())
+    }
+
+    /// Length and checksum of the time index's file, if this process has written all of it.
+    pub(crate) fn time_index_digest(&self) -> Option<FileDigest> {
+        let inner = self.lock();
+        inner.times.digest().filter(|_| !inner.times.has_pending())
     }
 
     /// Checks the checksums of what was only walked when the log was opened, once.
@@ -501,10 +630,15 @@ impl Segment {
         place: &LogPlace,
         config: &LogConfig,
     ) -> Result<Option<TimeEntry>, ReadError> {
+        if let Some(digest) = self.digest(place) {
+            self.lock().largest = Some(digest.largest);
+            return Ok(digest.largest);
+        }
         let path = self.path(place, names::TIME_INDEX);
         let last = self.lock().times.last(&*place.disk, &path);
         if let Ok(Some(entry)) = last
             && self.is_entry_of_batch(place, config, &entry)
+            && !self.has_larger_behind(place, config, entry)?
         {
             self.lock().largest = Some(Some(entry));
             return Ok(Some(entry));
@@ -514,6 +648,49 @@ impl Segment {
         self.warn_of_rebuild(place);
         self.rebuild_indexes(place, config, &*file)?;
         Ok(self.lock().largest.flatten())
+    }
+
+    /// Whether a batch behind that of the last entry contradicts it: entries are missing. What is damaged
+    /// there contradicts nothing.
+    fn has_larger_behind(
+        &self,
+        place: &LogPlace,
+        config: &LogConfig,
+        last: TimeEntry,
+    ) -> Result<bool, ReadError> {
+        let Some(found) = self.find(place, config, self.offset_at(last))? else {
+            return Ok(false);
+        };
+        let io = |source| self.io(place, source);
+        let file = self.file(place).map_err(io)?;
+        let scan = Scan::checked(&*file, found.position, self.size);
+        let mut scan = scan.with_gaps(self.may_have_gaps, self.end);
+        loop {
+            match scan.next().map_err(io)? {
+                Found::Batch(header) if time_of(&header) > last.timestamp => return Ok(true),
+                Found::Batch(_) => {}
+                Found::End | Found::Invalid(_) => return Ok(false),
+            }
+        }
+    }
+
+    /// Compares the time index with what vouches for it, once: the digest, or what this process has
+    /// written. An entry says that none before it has as large a timestamp, which no batch confirms.
+    fn are_times_right(&self, place: &LogPlace) -> io::Result<bool> {
+        let inner = self.lock();
+        if inner.times_checked || inner.times.has_pending() {
+            return Ok(true);
+        }
+        drop(inner);
+        let written = self.time_index_digest();
+        let vouched = written.or_else(|| self.digest(place).map(|digest| digest.time_index));
+        let Some(vouched) = vouched else {
+            return Ok(true);
+        };
+        let bytes = read_small(&*place.disk, &self.path(place, names::TIME_INDEX))?;
+        let is_right = bytes.is_some_and(|bytes| FileDigest::of(&bytes) == vouched);
+        self.lock().times_checked = is_right;
+        Ok(is_right)
     }
 
     /// The offset from which on to look for a timestamp: no batch before it has one as large. The entry
@@ -526,7 +703,12 @@ impl Segment {
     ) -> Result<Offset, ReadError> {
         let path = self.path(place, names::TIME_INDEX);
         let is_before = |entry: &TimeEntry| entry.timestamp < timestamp.0;
-        let floor = self.lock().times.floor(&*place.disk, &path, is_before);
+        let floor = self
+            .are_times_right(place)
+            .and_then(|are_right| match are_right {
+                true => self.lock().times.floor(&*place.disk, &path, is_before),
+                false => Err(io::ErrorKind::InvalidData.into()),
+            });
         match floor {
             Ok(None) => Ok(self.base),
             Ok(Some(entry)) if self.is_entry_of_batch(place, config, &entry) => {

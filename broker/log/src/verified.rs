@@ -18,6 +18,15 @@ impl VerifiedRanges {
             .any(|known| known.start <= range.start && range.end <= known.end)
     }
 
+    pub(crate) fn remove(&mut self, gone: &Range<u64>) {
+        let parts = self.ranges.iter().flat_map(|known| {
+            let before = known.start..known.end.min(gone.start);
+            let behind = known.start.max(gone.end)..known.end;
+            [before, behind]
+        });
+        self.ranges = parts.filter(|range| range.start < range.end).collect();
+    }
+
     pub(crate) fn add(&mut self, range: Range<u64>) {
         let mut whole = range;
         self.ranges.retain(|known| {
@@ -57,6 +66,19 @@ mod tests {
         verified.add(5..50);
         assert_eq!(verified.ranges.len(), 1);
         assert!(verified.contains(&(5..50)));
+    }
+
+    #[test]
+    fn what_is_removed_is_not_verified() {
+        let mut verified = VerifiedRanges::default();
+        verified.add(0..100);
+        verified.add(200..300);
+        verified.remove(&(50..250));
+        assert_eq!(verified.ranges, [0..50, 250..300]);
+        verified.remove(&(10..20));
+        assert_eq!(verified.ranges, [0..10, 20..50, 250..300]);
+        verified.remove(&(0..1000));
+        assert_eq!(verified.ranges, []);
     }
 
     #[test]

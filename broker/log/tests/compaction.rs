@@ -20,7 +20,7 @@ use millstream_env::Disk;
 use millstream_env::sim::SimRandom;
 use millstream_log::{
     CacheBudget, CompactionError, CompactionPass, CompactionRules, Log, LogConfig, LogPlace, Noted,
-    OffsetMap, PassStep, ReadError,
+    OffsetMap, PassStep, ReadError, Scrub, ScrubOutcome, ScrubStep,
 };
 use millstream_model::{LeaderEpoch, Offset, TopicId, WallTime};
 use millstream_protocol::records::{BatchBuilder, Codec, batches, check_crc, records_of};
@@ -207,7 +207,11 @@ impl Model {
         let Some(mut pass) = self.begin(log) else {
             return;
         };
+        let mut scrub = None;
         loop {
+            if is_disturbed {
+                scrub = self.scrub_on(log, scrub);
+            }
             if is_disturbed && self.random.chance(10) {
                 self.append(log);
             }
@@ -227,6 +231,41 @@ impl Model {
         }
         self.note_ended(log);
         flush(log);
+    }
+
+    /// Begins, goes on with or ends the scrub of a segment that may be replaced or gone by then.
+    fn scrub_on(&self, log: &mut Log, scrub: Option<Scrub>) -> Option<Scrub> {
+        let Some(mut scrub) = scrub else {
+            let after = Offset(self.random.below(log.log_end_offset().0 as u64) as i64);
+            let after = self.random.chance(70).then_some(after);
+            return log.begin_scrub(after, self.random.chance(30));
+        };
+        if self.random.chance(40) {
+            return Some(scrub);
+        }
+        match scrub.step() {
+            Ok(ScrubStep::Worked { .. }) => return Some(scrub),
+            Ok(ScrubStep::Finished) => {
+                let outcome = log.complete_scrub(scrub);
+                assert!(!matches!(outcome, ScrubOutcome::Damaged(_)), "{outcome:?}");
+            }
+            Err(error) => {
+                assert_eq!(error.kind(), std::io::ErrorKind::NotFound);
+                scrub.abandon();
+            }
+        }
+        None
+    }
+
+    /// What was not damaged is whole, and no digest is that of a segment which is no more.
+    fn scrub_all(&self, log: &mut Log, only_new: bool) {
+        let mut after = None;
+        while let Some(mut scrub) = log.begin_scrub(after, only_new) {
+            after = Some(scrub.base());
+            while scrub.step().unwrap() != ScrubStep::Finished {}
+            let outcome = log.complete_scrub(scrub);
+            assert!(matches!(outcome, ScrubOutcome::Whole { .. }), "{outcome:?}");
+        }
     }
 
     /// Deletes records, and takes segments out.
@@ -318,6 +357,9 @@ impl Model {
             }
         }
         self.check_look_ups(log, &found);
+        if self.random.chance(60) {
+            self.scrub_all(log, self.random.chance(30));
+        }
     }
 
     fn check_tombstone(&self, offset: i64, there: bool) {

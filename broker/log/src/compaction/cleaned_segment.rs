@@ -8,6 +8,7 @@ use millstream_model::{Offset, WallTime};
 use millstream_protocol::records::BatchHeader;
 
 use super::replacement::cleaned_file;
+use crate::digest::{BlockChecksums, Digest, partition_of};
 use crate::segment::Segment;
 use crate::{LogConfig, LogPlace, names};
 
@@ -23,6 +24,8 @@ pub(crate) struct CleanedSegment {
     buffer: Vec<u8>,
     /// Bytes that are in the file.
     written: u64,
+    /// Of what is written, not of what could be read back.
+    checksums: BlockChecksums,
 }
 
 impl CleanedSegment {
@@ -43,6 +46,7 @@ impl CleanedSegment {
             file,
             buffer: Vec::with_capacity(BUFFER_BYTES),
             written: 0,
+            checksums: BlockChecksums::default(),
         })
     }
 
@@ -79,11 +83,24 @@ impl CleanedSegment {
         self.file.sync_data()?;
         indexes.iter().try_for_each(|index| index.sync_data())?;
         self.segment.note_verified(0..self.segment.size);
+        let segment = &self.segment;
+        let digest = Digest {
+            topic_id: place.topic_id,
+            partition: partition_of(&place.directory),
+            range: segment.base..segment.end,
+            size: segment.size,
+            largest: segment.largest_known(),
+            time_index: segment.time_index_digest().unwrap_or_default(),
+            blocks: self.checksums.finish(),
+        };
+        digest.write(place, &cleaned_file(place, segment.base, names::DIGEST))?;
+        segment.set_digest(Some(Arc::new(digest)));
         Ok(self.segment)
     }
 
     fn write_buffer(&mut self) -> io::Result<()> {
         self.file.write_all_at(&self.buffer, self.written)?;
+        self.checksums.add(&self.buffer);
         self.written += self.buffer.len() as u64;
         self.buffer.clear();
         // One large batch does not keep its room.

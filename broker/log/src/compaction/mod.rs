@@ -28,7 +28,7 @@ use std::path::PathBuf;
 use millstream_model::{Offset, WallTime};
 
 use crate::listing::rename_away;
-use crate::segment::Segment;
+use crate::segment::{Digested, Segment};
 use crate::{CompactionError, Log, ReadError, names};
 use file::CompactionFile;
 use pass::{Stage, index_bytes};
@@ -193,10 +193,16 @@ impl Log {
         if !is_there {
             return Err(CompactionError::TakenOut { base });
         }
-        rename_cleaned(&self.place, base).map_err(|source| CompactionError::Write {
+        let renamed = rename_cleaned(&self.place, base);
+        let has_digest = renamed.map_err(|source| CompactionError::Write {
             path: cleaned_file(&self.place, base, names::LOG),
             source,
         })?;
+        let mut cleaned = cleaned;
+        if has_digest {
+            cleaned.digested = Digested::Yes;
+        }
+        self.replacements += 1;
         self.cache.forget_before(cleaned.end);
         self.segments.splice(old, [cleaned]);
         self.check_invariants();

@@ -2,9 +2,10 @@
 //! leaves the old ones or the new one.
 //!
 //! ```text
-//!   0  <base>.log.cleaned and its indexes are written and synced
+//!   0  <base>.log.cleaned, its indexes and its digest are written and synced
 //!   1  `compaction` names base and end of what is replaced                    ─ durable: the new one counts
-//!   2  <base>.log.cleaned ─► <base>.log, and in memory, under the log's lock  ─ the directory is synced
+//!   2  <base>.digest goes, <base>.log.cleaned ─► <base>.log, then the others, and in memory, under the
+//!      log's lock                                                             ─ the directory is synced
 //!   3  the other old segments are renamed away, under the lock                ─ the directory is synced
 //!   4  `compaction` names nothing, or what is replaced next
 //! ```
@@ -15,6 +16,9 @@
 //! `<base>.log` is the new one or the first of the old ones, and its last offset tells which: before
 //! step 3 all old ones are there. That retention takes old segments out meanwhile, from the first on,
 //! changes none of this: a new one that comes back begins before the log's start and goes with it.
+//!
+//! Old and new segment may have one range and one length, so their digests could be taken for each other's.
+//! A start that ends a replacement therefore keeps a digest only if every block fits it.
 
 use std::io;
 use std::path::PathBuf;
@@ -24,6 +28,7 @@ use millstream_env::File;
 use millstream_model::{Offset, WallTime};
 
 use super::file::{CompactionFile, NOTHING};
+use crate::digest::Digest;
 use crate::listing::{remove_if_there, remove_segment};
 use crate::segment::Segment;
 use crate::{LogConfig, LogPlace, ReadError, names};
@@ -36,29 +41,36 @@ pub(crate) fn cleaned_file(place: &LogPlace, base: Offset, extension: &str) -> P
 
 /// Removes a compacted segment that does not replace anything.
 pub(crate) fn remove_cleaned(place: &LogPlace, base: Offset) -> io::Result<()> {
-    for extension in [names::LOG, names::OFFSET_INDEX, names::TIME_INDEX] {
+    let others = [names::OFFSET_INDEX, names::TIME_INDEX, names::DIGEST];
+    for extension in [names::LOG].into_iter().chain(others) {
         remove_if_there(place, &cleaned_file(place, base, extension))?;
     }
     Ok(())
 }
 
 /// Gives the files of a compacted segment their names. That an index cannot be renamed is only logged:
-/// the one that is there is wrong, and found to be.
-pub(crate) fn rename_cleaned(place: &LogPlace, base: Offset) -> io::Result<()> {
+/// the one that is there is wrong, and found to be. Answers whether the digest has its name.
+pub(crate) fn rename_cleaned(place: &LogPlace, base: Offset) -> io::Result<bool> {
     let rename = |extension| {
         let to = names::offset_file(&place.directory, base, extension);
         place
             .disk
             .rename(&cleaned_file(place, base, extension), &to)
     };
+    // The old segment's digest must not be found beside the new one.
+    let digest = names::offset_file(&place.directory, base, names::DIGEST);
+    remove_if_there(place, &digest)?;
     rename(names::LOG)?;
-    for extension in [names::OFFSET_INDEX, names::TIME_INDEX] {
-        if let Err(error) = rename(extension) {
+    let mut is_in_place = false;
+    for extension in [names::OFFSET_INDEX, names::TIME_INDEX, names::DIGEST] {
+        let renamed = rename(extension);
+        is_in_place = renamed.is_ok();
+        if let Err(error) = renamed {
             let directory = place.directory.display();
-            tracing::warn!(%directory, segment = base.0, extension, %error, "index of a compacted segment is not in place");
+            tracing::warn!(%directory, segment = base.0, extension, %error, "file of a compacted segment is not in place");
         }
     }
-    Ok(())
+    Ok(is_in_place)
 }
 
 /// Ends a replacement that was under way when the process ended. Answers what is known of the log's
@@ -84,6 +96,7 @@ pub(crate) fn settle(
         now,
     };
     let is_replaced = replacement.take_cleaned()? || replacement.is_in_place()?;
+    replacement.keep_digest_that_fits()?;
     place.disk.sync_directory(&place.directory)?;
     if is_replaced {
         replacement.remove_old()?;
@@ -122,6 +135,30 @@ impl Replacement<'_> {
         Ok(true)
     }
 
+    /// Of the digests that the segment may have, keeps the one that is about it.
+    fn keep_digest_that_fits(&self) -> io::Result<()> {
+        let base = self.known.replaced.start;
+        let kept = names::offset_file(&self.place.directory, base, names::DIGEST);
+        let cleaned = cleaned_file(self.place, base, names::DIGEST);
+        let log = names::offset_file(&self.place.directory, base, names::LOG);
+        for path in [&cleaned, &kept] {
+            let Some(digest) = Digest::read(self.place, path)? else {
+                continue;
+            };
+            match self.place.disk.open(&log, false) {
+                Ok(file) if digest.fits(&*file)? => {
+                    return match *path == kept {
+                        true => Ok(()),
+                        false => self.place.disk.rename(path, &kept),
+                    };
+                }
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        remove_if_there(self.place, &kept)
+    }
+
     /// Whether the compacted segment is in place already.
     fn is_in_place(&self) -> io::Result<bool> {
         let base = self.known.replaced.start;
@@ -139,6 +176,8 @@ impl Replacement<'_> {
         let range = self.known.replaced.clone();
         let base = range.start;
         let segment = Segment::sealed(range, file.length()?, (0, 0), self.now).with_gaps(true);
+        // What is there may be the digest of an old segment.
+        segment.set_digest(None);
         match segment.rebuild_indexes(self.place, self.config, &*file) {
             Ok(()) => {}
             Err(ReadError::Io { source, .. }) => return Err(source),

@@ -1,12 +1,14 @@
 //! The sealed segments that a pass of compaction reads, a chunk at a time.
 
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
 use millstream_env::File;
 use millstream_model::Offset;
 use millstream_protocol::records::BatchHeader;
 
+use crate::digest::Digest;
 use crate::scan::{Found, Scan};
 use crate::{CompactionError, LogPlace, ReadError, names};
 
@@ -31,6 +33,10 @@ pub(crate) struct Cursor {
     position: u64,
     next: Offset,
     file: Option<Arc<dyn File>>,
+    /// The source's digest, if it has one that is about it.
+    digest: Option<Digest>,
+    /// Blocks that fit it, from the first on.
+    blocks_checked: usize,
 }
 
 /// What reading a chunk came to.
@@ -47,6 +53,8 @@ impl Cursor {
             position: 0,
             next: source.base,
             file: None,
+            digest: None,
+            blocks_checked: 0,
         }
     }
 
@@ -73,7 +81,10 @@ impl Cursor {
                 Err(error) => return Err(failed(error)),
             },
         };
-        self.file = Some(Arc::clone(&file));
+        if self.file.is_none() {
+            self.digest = read_digest(place, source).map_err(failed)?;
+            self.file = Some(Arc::clone(&file));
+        }
         let start = self.position;
         let mut scan = Scan::checked(&*file, start, source.size)
             .expecting(self.next)
@@ -82,6 +93,18 @@ impl Cursor {
         while self.position - start < CHUNK_BYTES {
             match scan.next().map_err(failed)? {
                 Found::Batch(header) => {
+                    // What is wrong must not be written anew, with a digest that makes it right.
+                    let read = self.position..scan.position();
+                    let checked = check_blocks(
+                        &*file,
+                        self.digest.as_ref(),
+                        &mut self.blocks_checked,
+                        &read,
+                    );
+                    if let Some(position) = checked.map_err(failed)? {
+                        let what = "the bytes do not fit their digest".to_owned();
+                        return Err(damaged(place, source, position, what));
+                    }
                     let batch = scan.last_batch(header.size_in_bytes());
                     is_at_end = !visit(self.position, &header, batch)?;
                     self.next = Offset(header.next_offset());
@@ -103,6 +126,33 @@ impl Cursor {
             is_at_end,
         })
     }
+}
+
+fn read_digest(place: &LogPlace, source: &Source) -> io::Result<Option<Digest>> {
+    let path = names::offset_file(&place.directory, source.base, names::DIGEST);
+    let digest = Digest::read(place, &path)?;
+    let range = source.base..source.end;
+    Ok(digest.filter(|digest| digest.is_about(place, &range, source.size)))
+}
+
+/// Compares the blocks that `read` lies in with the digest, each once. Answers where one begins that does
+/// not fit.
+fn check_blocks(
+    file: &dyn File,
+    digest: Option<&Digest>,
+    checked: &mut usize,
+    read: &Range<u64>,
+) -> io::Result<Option<u64>> {
+    let Some(digest) = digest else {
+        return Ok(None);
+    };
+    while *checked < digest.blocks_of(read).end {
+        if !digest.is_whole(file, *checked)? {
+            return Ok(Some(digest.block(*checked).start));
+        }
+        *checked += 1;
+    }
+    Ok(None)
 }
 
 pub(crate) fn damaged(

@@ -10,6 +10,7 @@ use millstream_model::Offset;
 use millstream_protocol::records::BatchHeader;
 
 use crate::derived::read_small;
+use crate::digest::FileDigest;
 use crate::index::IndexEntry;
 use crate::names;
 use crate::offset_index::OffsetEntry;
@@ -19,6 +20,7 @@ use crate::time_index::TimeEntry;
 /// The entries of one index file, and the first that is wrong.
 struct Entries<E> {
     path: PathBuf,
+    digest: FileDigest,
     entries: Vec<E>,
     /// The next one to meet.
     at: usize,
@@ -26,7 +28,7 @@ struct Entries<E> {
 }
 
 /// Both indexes of one segment.
-pub(super) struct IndexCheck {
+pub(crate) struct IndexCheck {
     base: Offset,
     offsets: Entries<OffsetEntry>,
     times: Entries<TimeEntry>,
@@ -36,7 +38,7 @@ pub(super) struct IndexCheck {
 }
 
 impl IndexCheck {
-    pub(super) fn load(disk: &dyn Disk, directory: &Path, base: Offset) -> IndexCheck {
+    pub(crate) fn load(disk: &dyn Disk, directory: &Path, base: Offset) -> IndexCheck {
         IndexCheck {
             base,
             offsets: Entries::load(disk, directory, base),
@@ -46,11 +48,16 @@ impl IndexCheck {
         }
     }
 
-    pub(super) fn note_hole(&mut self) {
+    /// Length and checksum of the time index's file.
+    pub(crate) fn time_index(&self) -> FileDigest {
+        self.times.digest
+    }
+
+    pub(crate) fn note_hole(&mut self) {
         self.is_behind_hole = true;
     }
 
-    pub(super) fn note_batch(&mut self, position: u64, header: &BatchHeader) {
+    pub(crate) fn note_batch(&mut self, position: u64, header: &BatchHeader) {
         let last_offset = header.last_offset();
         let base = self.base.0;
         let offset_of = |relative: i32| base + i64::from(relative);
@@ -101,7 +108,7 @@ impl IndexCheck {
 
     /// The segment ends. Answers the faults: file, position, what. A segment that is complete has its
     /// largest timestamp as last entry.
-    pub(super) fn finish(mut self, is_complete: bool) -> Vec<(PathBuf, Option<u64>, String)> {
+    pub(crate) fn finish(mut self, is_complete: bool) -> Vec<(PathBuf, Option<u64>, String)> {
         if !self.is_behind_hole {
             let behind = "is about what is not in the segment";
             if self.offsets.peek().is_some() {
@@ -137,6 +144,7 @@ impl<E: IndexEntry> Entries<E> {
             entries: Vec::new(),
             at: 0,
             fault: None,
+            digest: FileDigest::default(),
             path,
         };
         let bytes = match read_small(disk, &loaded.path) {
@@ -150,6 +158,7 @@ impl<E: IndexEntry> Entries<E> {
                 return loaded;
             }
         };
+        loaded.digest = FileDigest::of(&bytes);
         for (number, entry) in bytes.chunks_exact(E::BYTES).map(E::read).enumerate() {
             let rises = match loaded.entries.last() {
                 Some(last) => entry.rises_over(last),

@@ -15,13 +15,13 @@
 mod directory;
 mod dump;
 mod files;
-mod indexes;
+pub(crate) mod indexes;
 mod order;
 mod partition;
 mod recover;
 mod report;
 mod small_files;
-mod walk;
+pub(crate) mod walk;
 
 use std::path::PathBuf;
 

@@ -1,5 +1,6 @@
 //! Judging one partition: every batch, both indexes of every segment, and the small files.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use millstream_env::{Disk, File};
@@ -13,6 +14,8 @@ use super::small_files::SmallFiles;
 use super::walk::{Step, Walk};
 use super::{Finding, FindingKind, PartitionFolder, PartitionReport, Tail};
 use crate::cut::find_whole_batch;
+use crate::derived::read_small;
+use crate::digest::Digest;
 use crate::{Noted, names};
 
 /// Reads a whole partition and says what is wrong. Changes nothing. `progress` is told bytes as they are
@@ -154,7 +157,10 @@ impl PartitionCheck<'_> {
         let mut indexes = IndexCheck::load(self.disk, &self.folder.directory, base);
         let opened = self.disk.open(following.path, false);
         let walked = opened
-            .and_then(|file| self.walk_segment(&*file, length, following, &mut indexes))
+            .and_then(|file| {
+                let misfits = self.check_digest(&*file, base, length, following)?;
+                self.walk_segment(&*file, length, following, &mut indexes, &misfits)
+            })
             .unwrap_or_else(|error| {
                 let what = format!("the file cannot be read: {error}");
                 let (path, next) = (following.path.to_owned(), self.order.next);
@@ -173,6 +179,58 @@ impl PartitionCheck<'_> {
         length: u64,
         following: &Following<'_>,
         indexes: &mut IndexCheck,
+        misfits: &[Range<u64>],
+    ) -> std::io::Result<bool> {
+        let damaged_before = self.report.damage_count;
+        let goes_on = self.walk_batches(file, length, following, indexes, misfits)?;
+        // What a batch says is more exact.
+        if self.report.damage_count == damaged_before {
+            let last = self.order.next.plus(-1);
+            for block in misfits {
+                let path = following.path.to_owned();
+                let what = format!("the bytes up to {} do not fit the digest", block.end);
+                self.damage(FindingKind::Log, path, Some(block.start), Some(last), what);
+            }
+        }
+        Ok(goes_on)
+    }
+
+    /// Compares a sealed segment with its digest, if it has one. Answers the blocks that do not fit.
+    fn check_digest(
+        &mut self,
+        file: &dyn File,
+        base: Offset,
+        length: u64,
+        following: &Following<'_>,
+    ) -> std::io::Result<Vec<Range<u64>>> {
+        let path = names::offset_file(&self.folder.directory, base, names::DIGEST);
+        let (Some(end), Some(bytes)) = (following.base, read_small(self.disk, &path)?) else {
+            return Ok(Vec::new());
+        };
+        let digest = match Digest::parse(&bytes) {
+            Some(digest) if digest.range == (base..end) && digest.size == length => digest,
+            Some(_) => {
+                let what = "it is about another segment: it is made again".to_owned();
+                self.damage(FindingKind::File, path, None, None, what);
+                return Ok(Vec::new());
+            }
+            None => {
+                let what = "it is not whole: it is made again".to_owned();
+                self.damage(FindingKind::File, path, None, None, what);
+                return Ok(Vec::new());
+            }
+        };
+        let misfits = digest.misfits(file)?;
+        Ok(misfits.map(|number| digest.block(number)).collect())
+    }
+
+    fn walk_batches(
+        &mut self,
+        file: &dyn File,
+        length: u64,
+        following: &Following<'_>,
+        indexes: &mut IndexCheck,
+        misfits: &[Range<u64>],
     ) -> std::io::Result<bool> {
         let mut walk = Walk::new(file, length);
         loop {
@@ -186,7 +244,15 @@ impl PartitionCheck<'_> {
                     let is_readable = crc.is_ok();
                     faults.extend(crc.err());
                     if faults.is_empty() {
-                        self.accept(position, &header, indexes);
+                        let is_misfit = misfits
+                            .iter()
+                            .any(|block| position < block.end && block.start < walk.position);
+                        match is_misfit {
+                            // Whether the batch or an index is wrong is not known.
+                            true => indexes.note_hole(),
+                            false => indexes.note_batch(position, &header),
+                        }
+                        self.accept(&header);
                         continue;
                     }
                     (position, faults, is_readable.then_some(header))
@@ -222,8 +288,7 @@ impl PartitionCheck<'_> {
         self.small.epochs.as_ref().filter(|_| is_durable)
     }
 
-    fn accept(&mut self, position: u64, header: &BatchHeader, indexes: &mut IndexCheck) {
-        indexes.note_batch(position, header);
+    fn accept(&mut self, header: &BatchHeader) {
         self.order.accept(header);
         self.report.batches += 1;
         (self.progress)(header.size_in_bytes() as u64);

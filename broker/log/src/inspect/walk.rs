@@ -12,7 +12,7 @@ use millstream_protocol::records::{BatchHeader, HEADER_SIZE};
 const WINDOW: usize = 1 << 20;
 
 /// What stands at the position.
-pub(super) enum Step {
+pub(crate) enum Step {
     /// Something with the length of a batch; the position is behind it now.
     Batch { position: u64, header: BatchHeader },
     /// Nothing that has a length that fits. The position has not moved.
@@ -21,7 +21,7 @@ pub(super) enum Step {
     End,
 }
 
-pub(super) struct Walk<'a> {
+pub(crate) struct Walk<'a> {
     file: &'a dyn File,
     pub position: u64,
     pub end: u64,
@@ -32,7 +32,7 @@ pub(super) struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    pub(super) fn new(file: &'a dyn File, end: u64) -> Walk<'a> {
+    pub(crate) fn new(file: &'a dyn File, end: u64) -> Walk<'a> {
         Walk {
             file,
             position: 0,
@@ -43,7 +43,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    pub(super) fn next(&mut self) -> io::Result<Step> {
+    pub(crate) fn next(&mut self) -> io::Result<Step> {
         let position = self.position;
         let left = self.end - position;
         if left == 0 {
@@ -70,13 +70,13 @@ impl<'a> Walk<'a> {
     }
 
     /// The bytes of the last batch.
-    pub(super) fn batch(&self) -> &[u8] {
+    pub(crate) fn batch(&self) -> &[u8] {
         let (at, size) = self.last;
         &self.window[at..at + size]
     }
 
     /// Whether a header stands at the position whose batch fits, or the end.
-    pub(super) fn is_plausible(&mut self) -> io::Result<bool> {
+    pub(crate) fn is_plausible(&mut self) -> io::Result<bool> {
         let position = self.position;
         let step = self.next()?;
         self.position = position;
