@@ -172,6 +172,7 @@ fn open(config: Config) -> Result<Node, ServeError> {
         compaction: config.compaction,
         reserve_bytes: config.reserve_bytes,
         safe_mode_crashes: config.safe_mode_crashes,
+        scrub: config.scrub,
     };
     let (clock, random) = (Arc::new(RealClock::default()), Arc::new(RealRandom));
     Node::open(Arc::new(RealDisk), clock, random, node).map_err(|error| match error {

@@ -6,6 +6,7 @@
 //!   metadata, groups ─┘                       ├─ groups, one thread: load shards, run timers
 //!                                             ├─ retention, one thread: move and shorten logs
 //!                                             ├─ compaction, one thread: one log after the other
+//!                                             ├─ scrub, one thread: one sealed segment after the other
 //!                                             └─ inboxes of parked requests
 //! ```
 //!
@@ -33,6 +34,9 @@ const FLUSHERS: usize = 24;
 /// When retention runs for the first time.
 const RETENTION_DELAY: Duration = Duration::from_secs(30);
 
+/// How often a segment that may be scrubbed is looked for while there is none.
+const SCRUB_POLL: Duration = Duration::from_secs(10);
+
 /// How often expired offsets are looked for (`offsets.retention.check.interval.ms`).
 const EXPIRY_INTERVAL: Duration = Duration::from_secs(600);
 
@@ -48,6 +52,7 @@ pub struct Shell {
     checkpoints: Work<()>,
     deletions: Work<Vec<Deletion>>,
     compaction: Work<()>,
+    scrub: Work<()>,
 }
 
 /// A request to delete records.
@@ -77,6 +82,7 @@ impl Shell {
             checkpoints: Work::default(),
             deletions: Work::default(),
             compaction: Work::default(),
+            scrub: Work::default(),
         })
     }
 
@@ -94,6 +100,9 @@ impl Shell {
         threads.push(self.spawn("retention", |shell| shell.run_retention())?);
         if self.node.compaction_config().is_enabled {
             threads.push(self.spawn("compaction", |shell| shell.run_compaction())?);
+        }
+        if self.node.scrub_config().bytes_per_second_max > 0 {
+            threads.push(self.spawn("scrub", |shell| shell.run_scrub())?);
         }
         Ok(Threads(threads))
     }
@@ -119,6 +128,7 @@ impl Shell {
         self.checkpoints.close();
         self.deletions.close();
         self.compaction.close();
+        self.scrub.close();
         for thread in threads.0 {
             if thread.join().is_err() {
                 tracing::error!("a broker thread ended by a panic");
@@ -231,15 +241,33 @@ impl Shell {
         let config = self.node.compaction_config();
         let mut throttle = Throttle::new(config.bytes_per_second_max, self.node.now());
         while self.compaction.take(Some(config.backoff)).is_some() {
-            let mut has_compacted = true;
-            while has_compacted {
+            let (mut has_compacted, mut goes_on) = (true, true);
+            while has_compacted && goes_on {
                 let mut effects = Vec::new();
                 let mut pause = |bytes| {
                     let wait = throttle.spend(bytes, self.node.now());
-                    self.compaction.take(Some(wait)).is_some()
+                    goes_on = self.compaction.take(Some(wait)).is_some();
+                    goes_on
                 };
                 has_compacted = self.node.compact_once(&mut pause, &mut effects);
                 self.carry_out(effects);
+            }
+        }
+    }
+
+    /// A segment that is half read when the broker stops is read again.
+    fn run_scrub(&self) {
+        let budget = self.node.scrub_config().bytes_per_second_max as f64;
+        let mut throttle = Throttle::new(budget, self.node.now());
+        while self.scrub.take(Some(SCRUB_POLL)).is_some() {
+            let (mut has_scrubbed, mut goes_on) = (true, true);
+            while has_scrubbed && goes_on {
+                let mut pause = |bytes| {
+                    let wait = throttle.spend(bytes, self.node.now());
+                    goes_on = self.scrub.take(Some(wait)).is_some();
+                    goes_on
+                };
+                has_scrubbed = self.node.scrub_once(&mut pause).is_some();
             }
         }
     }

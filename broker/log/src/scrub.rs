@@ -170,7 +170,7 @@ impl Log {
         let segment = &mut self.segments[at];
         if !scrub.damage.is_empty() {
             if scrub.digest.is_none() {
-                segment.digested = Digested::Damaged;
+                segment.digested = Digested::Refused;
             }
             for range in &scrub.damage {
                 let start = range.bytes.start / BLOCK_BYTES * BLOCK_BYTES;
@@ -185,6 +185,7 @@ impl Log {
             let to = segment.path(&self.place, names::DIGEST);
             if let Err(error) = self.place.disk.rename(&from, &to) {
                 tracing::warn!(path = %to.display(), %error, "digest is not in place");
+                segment.digested = Digested::Refused;
                 return ScrubOutcome::Whole {
                     is_digest_new: false,
                 };

@@ -10,12 +10,19 @@ use millstream_env::Disk;
 use millstream_env::sim::SimRandom;
 use millstream_log::inspect::{StoppedDirectory, verify};
 use millstream_log::{
-    Checkpoint, CheckpointEntry, CompactionRules, Log, OffsetMap, PassStep, ScrubOutcome, ScrubStep,
+    Checkpoint, CheckpointEntry, CompactionRules, Log, Noted, OffsetMap, PassStep, ScrubOutcome,
+    ScrubStep,
 };
 use millstream_model::{Offset, TopicId, WallTime};
 use millstream_protocol::records::{BatchBuilder, Codec};
 
 const SEGMENT: u64 = 5;
+const RULES: CompactionRules = CompactionRules {
+    min_dirty_ratio: 0.0,
+    min_lag_ms: 0,
+    max_lag_ms: i64::MAX,
+    delete_retention_ms: 0,
+};
 
 fn path(name: &str) -> PathBuf {
     Path::new(DIRECTORY).join(name)
@@ -237,32 +244,32 @@ fn a_wrong_index_is_mended_and_the_digest_written_for_the_right_one() {
 
 /// Keys by twos: of each pair the later record stays.
 fn compacted() -> (Bench, Log) {
+    let (bench, mut log) = keyed(2);
+    compact(&mut log);
+    (bench, log)
+}
+
+/// Forty batches of one record; so many after each other have one key.
+fn keyed(alike: i64) -> (Bench, Log) {
     let mut bench = Bench::new();
     bench.config.segment_bytes = 1000;
     bench.config.index_interval_bytes = 0;
     let mut log = bench.open();
     for number in 0..40 {
         let mut builder = BatchBuilder::new(Codec::None);
-        let key = [number as u8 / 2];
+        let key = [(number / alike) as u8];
         builder.push(NOW.0 + number, Some(&key), Some(&[b'v'; 60]), []);
         append_in(&mut log, builder.build(0, -1), 1).unwrap();
     }
     flush(&mut log);
-    compact(&mut log);
     (bench, log)
 }
 
 fn compact(log: &mut Log) {
-    let rules = CompactionRules {
-        min_dirty_ratio: 0.0,
-        min_lag_ms: 0,
-        max_lag_ms: i64::MAX,
-        delete_retention_ms: 0,
-    };
     let end = log.log_end_offset();
     let map = OffsetMap::new(1 << 16, [1, 2]);
     let mut pass = log
-        .begin_compaction(&rules, end, NOW, map)
+        .begin_compaction(&RULES, end, NOW, map)
         .unwrap()
         .unwrap();
     loop {
@@ -350,16 +357,10 @@ fn damage_is_not_compacted_into_a_segment_that_looks_whole() {
     builder.push(NOW.0, Some(b"new"), Some(&[b'v'; 900]), []);
     append_in(&mut log, builder.build(0, -1), 1).unwrap();
     flush(&mut log);
-    let rules = CompactionRules {
-        min_dirty_ratio: 0.0,
-        min_lag_ms: 0,
-        max_lag_ms: i64::MAX,
-        delete_retention_ms: 0,
-    };
     let map = OffsetMap::new(1 << 16, [1, 2]);
     let end = log.log_end_offset();
     let mut pass = log
-        .begin_compaction(&rules, end, NOW, map)
+        .begin_compaction(&RULES, end, NOW, map)
         .unwrap()
         .unwrap();
     let error = loop {
@@ -438,6 +439,52 @@ fn power_cuts_never_leave_a_digest_of_another_segment() {
             );
         }
     }
+}
+
+#[test]
+fn a_start_that_ends_a_replacement_keeps_only_a_digest_that_fits() {
+    let (mut bench, log) = keyed(2);
+    bench.noted = Noted {
+        recovery_point: log.flushed_offset(),
+        ..Noted::default()
+    };
+    let map = OffsetMap::new(1 << 16, [1, 2]);
+    let end = log.log_end_offset();
+    let mut pass = log
+        .begin_compaction(&RULES, end, NOW, map)
+        .unwrap()
+        .unwrap();
+    while pass.step().unwrap() != PassStep::Install {}
+    bench.disk.end_process();
+    // As if the digest were that of another segment of the same range and length: the second batch has
+    // another place in its gap.
+    let cleaned = name(0, "log.cleaned");
+    let bytes = bench.file(&cleaned);
+    let length = 12 + u32::from_be_bytes(bytes[8..12].try_into().unwrap()) as u64;
+    bench.disk.flip_bit(&path(&cleaned), length + 7, 0);
+    let mut log = bench.open();
+    assert!(digests(&bench).is_empty(), "{:?}", digests(&bench));
+    let (base, outcome) = scrub(&mut log, None, true).unwrap();
+    assert_eq!(
+        (base, outcome),
+        (
+            Offset(0),
+            ScrubOutcome::Whole {
+                is_digest_new: true
+            }
+        )
+    );
+}
+
+#[test]
+fn the_digest_of_a_segment_that_was_replaced_meanwhile_is_not_put_beside_the_new_one() {
+    // All keys differ: the new segment is as long as the old one.
+    let (bench, mut log) = keyed(1);
+    let mut begun = log.begin_scrub(None, true).unwrap();
+    while begun.step().unwrap() != ScrubStep::Finished {}
+    compact(&mut log);
+    assert_eq!(log.complete_scrub(begun), ScrubOutcome::Gone);
+    assert!(digests(&bench).iter().all(|name| name.ends_with(".digest")));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //! A [`Node`] opens the log directories, replays the metadata log, hosts the partitions and gives the
 //! shell its steps: [`Node::flush`] a directory, [`Node::propose`] a change of metadata,
 //! [`Node::load_groups`], [`Node::group_timeout`], [`Node::checkpoint`], [`Node::enforce_retention`],
-//! [`Node::compact_once`]. Requests go to [`Node::broker`]. Every step returns the effects to carry out. The shell calls the steps from
+//! [`Node::compact_once`], [`Node::scrub_once`]. Requests go to [`Node::broker`]. Every step returns the effects to carry out. The shell calls the steps from
 //! threads; the simulation calls the same ones in an order a seed decides.
 
 #![forbid(unsafe_code)]
@@ -21,10 +21,12 @@ mod placement;
 mod retention;
 mod room;
 mod safe_mode;
+mod scrub;
 mod sweep;
 
 pub use compaction::{CompactionConfig, Pause};
 pub use directories::LogDirectory;
 pub use flush::FlushRound;
 pub use node::{Node, NodeConfig};
-pub use open::OpenError;
+pub use open::{OpenError, check_metadata};
+pub use scrub::ScrubConfig;

@@ -18,6 +18,7 @@ use crate::compaction::{CompactionConfig, Failures};
 use crate::metadata::MetadataOwner;
 use crate::retention::Removals;
 use crate::room::AwaitingCut;
+use crate::scrub::{ScrubConfig, ScrubPass};
 
 /// How a node is set up.
 #[derive(Clone, Debug)]
@@ -56,6 +57,8 @@ pub struct NodeConfig {
     /// Crashes in ten minutes after which a start is one in safe mode (`millstream.safe.mode.crashes`).
     /// *Bounds*: at most [`millstream_log::RecentStarts::MAX`]; 0 for never.
     pub safe_mode_crashes: usize,
+    /// How sealed segments are scrubbed.
+    pub scrub: ScrubConfig,
 }
 
 /// A broker without log directories, which are to be given; otherwise Kafka's defaults, where it has them.
@@ -78,6 +81,7 @@ impl Default for NodeConfig {
             compaction: CompactionConfig::default(),
             reserve_bytes: Some(0),
             safe_mode_crashes: 0,
+            scrub: ScrubConfig::default(),
         }
     }
 }
@@ -96,6 +100,7 @@ pub struct Node {
     pub(crate) removals: Mutex<Removals>,
     pub(crate) failures: Mutex<Failures>,
     pub(crate) awaiting_cut: AwaitingCut,
+    pub(crate) scrubbed: Mutex<ScrubPass>,
     /// What both clocks said when the node was opened.
     pub(crate) started: (Instant, WallTime),
     /// Held as long as the node lives.

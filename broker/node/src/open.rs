@@ -8,13 +8,14 @@ use millstream_env::{Clock, Disk, Random};
 use millstream_log::CacheBudget;
 use millstream_metadata::{Controller, DirectoryAssignment, Image, Record, decode_records};
 use millstream_model::{DirectoryId, TopicId};
-use millstream_quorum::{DIRECTORY_NAME, ProposeError, Quorum};
+use millstream_quorum::{DIRECTORY_NAME, Loaded, ProposeError, Quorum};
 
 use crate::directory_start::{StartingDirectory, begin_all, without_metadata};
 use crate::metadata::{MetadataOwner, decode_entry};
 use crate::placement::Found;
 use crate::room::AwaitingCut;
 use crate::safe_mode::NotedStart;
+use crate::scrub::ScrubPass;
 use crate::sweep::Sweep;
 use crate::{Node, NodeConfig};
 
@@ -95,17 +96,7 @@ impl Node {
             let reason = "meta.properties is there but the metadata log is missing; restore it";
             return Err(refused(&first, reason));
         }
-        let mut records = match &loaded.snapshot {
-            Some(snapshot) => decode_records(snapshot).map_err(|error| refused(&first, error))?,
-            None => Vec::new(),
-        };
-        for entry in &loaded.entries {
-            records.extend(decode_entry(entry).map_err(|error| refused(&first, error))?);
-        }
-        // At once: each application copies the topics that it changes.
-        let (mut image, _) = Image::default()
-            .apply(&records)
-            .map_err(|error| refused(&first, error))?;
+        let mut image = replay(&loaded).map_err(|reason| refused(&first, reason))?;
         let named = image.cluster_id().map(str::to_owned);
         let known = properties.next();
         let known = known.map(|properties| properties.cluster_id.clone());
@@ -168,6 +159,7 @@ impl Node {
         let view = View::new(Arc::clone(&image));
         let broker = Broker::new(broker_config, view, Box::new(move || bits.next_u64()));
         let started = (clock.now(), clock.wall_time());
+        let scrub_from = new_id(&*random);
         let node = Node {
             broker,
             disk,
@@ -176,6 +168,7 @@ impl Node {
             removals: Mutex::default(),
             failures: Mutex::default(),
             awaiting_cut: AwaitingCut::default(),
+            scrubbed: Mutex::new(ScrubPass::begun_at(scrub_from, started.0)),
             random,
             directories,
             metadata: Mutex::new(MetadataOwner { quorum, controller }),
@@ -239,6 +232,35 @@ impl Node {
         }
         Ok(image)
     }
+}
+
+/// The metadata that a log of it holds. *Errors*: why it makes no sense.
+fn replay(loaded: &Loaded) -> Result<Image, String> {
+    let said = |error: &dyn std::fmt::Display| error.to_string();
+    let mut records = match &loaded.snapshot {
+        Some(snapshot) => decode_records(snapshot).map_err(|error| said(&error))?,
+        None => Vec::new(),
+    };
+    for entry in &loaded.entries {
+        records.extend(decode_entry(entry).map_err(|error| said(&error))?);
+    }
+    // At once: each application copies the topics that it changes.
+    let applied = Image::default().apply(&records);
+    applied
+        .map(|(image, _)| image)
+        .map_err(|error| said(&error))
+}
+
+/// Reads the metadata log of a stopped broker, if the directory has one, and judges it as a start does.
+/// Changes nothing. Answers where it is, and what is wrong with it.
+pub fn check_metadata(disk: Arc<dyn Disk>, directory: &Path) -> Option<(PathBuf, Option<String>)> {
+    let path = directory.join(DIRECTORY_NAME);
+    disk.list(&path).ok()?;
+    let fault = match Quorum::open(disk, path.clone()) {
+        Ok((_, loaded)) => replay(&loaded).err(),
+        Err(error) => Some(error.to_string()),
+    };
+    Some((path, fault))
 }
 
 pub(crate) fn new_id(random: &dyn Random) -> TopicId {

@@ -7,7 +7,7 @@ use millstream_api::HostPort;
 use millstream_coordinator::GroupConfig;
 use millstream_metadata::split_list;
 use millstream_model::NodeId;
-use millstream_node::CompactionConfig;
+use millstream_node::{CompactionConfig, ScrubConfig};
 
 use super::error::ConfigError;
 use super::layered::Layered;
@@ -50,6 +50,7 @@ pub(super) fn build(settings: &Layered) -> Result<(Config, Vec<String>), ConfigE
         compaction: compaction(settings)?,
         safe_mode_crashes: settings.size("millstream.safe.mode.crashes"),
         reserve_bytes: u64::try_from(settings.number("millstream.log.dir.reserve.bytes")).ok(),
+        scrub: scrub(settings),
     };
     let warnings = warnings(settings, &config, &left_out);
     Ok((config, warnings))
@@ -158,6 +159,13 @@ fn compaction(settings: &Layered) -> Result<CompactionConfig, ConfigError> {
         backoff: millis(settings, "log.cleaner.backoff.ms"),
         bytes_per_second_max,
     })
+}
+
+fn scrub(settings: &Layered) -> ScrubConfig {
+    ScrubConfig {
+        bytes_per_second_max: settings.size("millstream.scrub.bytes.per.second") as u64,
+        interval: millis(settings, "millstream.scrub.interval.ms"),
+    }
 }
 
 fn groups(settings: &Layered) -> GroupConfig {

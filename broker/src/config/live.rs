@@ -78,6 +78,8 @@ pub(super) static LIVE: &[Setting] = &[
     of("log.cleaner.delete.retention.ms", Long, "86400000", AtLeast(0), "How long a tombstone, a record without value, stays after the first pass over it."),
     of("log.cleaner.dedupe.buffer.size", Long, "16777216", AtLeast(1_048_576), "Memory for the last offsets of keys, 24 bytes each and nine tenths full at most; a log with more new keys takes several passes. Kafka takes 134217728; here it is small, as there is one thread and it is taken only during a pass."),
     of("log.cleaner.io.max.bytes.per.second", Double, "1.7976931348623157e308", Any, "Bytes that compaction reads and writes in a second, together, at most."),
+    of("millstream.scrub.bytes.per.second", Long, "10485760", AtLeast(0), "Bytes of sealed segments that are read in the background in a second, to find what a disk has lost; 0: none."),
+    of("millstream.scrub.interval.ms", Long, "604800000", AtLeast(0), "From the beginning of one pass over all sealed segments to that of the next. New segments are read beside it, once."),
     of("log.index.interval.bytes", Int, "4096", AtLeast(0), "Bytes of a segment between two index entries."),
     of("log.index.size.max.bytes", Int, "10485760", AtLeast(4), "Largest size of an index file."),
 

@@ -28,7 +28,7 @@ use millstream_api::HostPort;
 use millstream_coordinator::GroupConfig;
 use millstream_metadata::{BrokerLayers, Configs, TopicConfig};
 use millstream_model::NodeId;
-use millstream_node::CompactionConfig;
+use millstream_node::{CompactionConfig, ScrubConfig};
 
 pub use error::ConfigError;
 pub use listeners::KafkaListener;
@@ -97,6 +97,8 @@ pub struct Config {
     /// Crashes in ten minutes after which a start is one in safe mode (`millstream.safe.mode.crashes`); 0:
     /// never.
     pub safe_mode_crashes: usize,
+    /// How sealed segments are scrubbed (`millstream.scrub.*`).
+    pub scrub: ScrubConfig,
 }
 
 /// How the topic of committed offsets is created.

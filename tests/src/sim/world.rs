@@ -8,6 +8,7 @@ use std::time::Duration;
 use millstream_api::{Completion, Effect, Proposal};
 use millstream_env::Clock;
 use millstream_env::sim::{SimClock, SimDisk, SimFaults, SimRandom};
+use millstream_log::ScrubOutcome;
 use millstream_metadata::ControllerSettings;
 use millstream_model::{Instant, WallTime};
 use millstream_node::{FlushRound, Node, NodeConfig};
@@ -278,12 +279,23 @@ impl World {
             step += 1;
             step <= steps
         };
+        self.scrub();
         let mut effects = Vec::new();
         let has_begun = self.node().compact_once(&mut goes_on, &mut effects);
         self.note(8 + u64::from(has_begun));
         self.compactions += u32::from(has_begun);
         self.carry_out(effects);
         has_begun
+    }
+
+    /// Scrubs some segments, which no fault of this disk damages.
+    fn scrub(&mut self) {
+        while let Some(outcome) = self.node().scrub_once(&mut |_| true) {
+            assert!(!matches!(outcome, ScrubOutcome::Damaged(_)), "{outcome:?}");
+            if self.random.chance(30) {
+                return;
+            }
+        }
     }
 
     /// One of the threads that have something to do does a piece of it.
