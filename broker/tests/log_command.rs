@@ -231,3 +231,47 @@ fn recover_cuts_a_torn_tail_and_says_so() {
     assert_eq!(code, Some(0));
     assert!(!out.contains("unfinished tail"), "{out}");
 }
+
+#[test]
+fn dump_ends_with_4_when_a_batch_cannot_be_read() {
+    let mut broker = Broker::start();
+    broker.stop();
+    flip(&broker.log_file(), 70);
+    let (code, out, err) = log("dump", &broker.data, &["--partition", "orders-0"]);
+    assert_eq!(code, Some(4), "{out}");
+    assert!(
+        out.starts_with("orders-0  offsets 0.."),
+        "it is shown all the same: {out}"
+    );
+    assert!(err.starts_with("error: 1 place of "), "{err}");
+    // What is not asked for is not judged.
+    let (code, _, err) = log(
+        "dump",
+        &broker.data,
+        &["--partition", "orders-0", "--max", "0"],
+    );
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+}
+
+#[test]
+fn verify_judges_the_metadata_log_and_writes_nothing() {
+    let mut broker = Broker::start();
+    broker.stop();
+    fs::remove_file(broker.data.join(".lock")).unwrap();
+    let (code, _, err) = log("verify", &broker.data, &[]);
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    assert!(!broker.data.join(".lock").exists());
+    let metadata = broker.data.join("__millstream_metadata");
+    let logs = fs::read_dir(&metadata)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let file = logs
+        .max_by_key(|path| fs::metadata(path).unwrap().len())
+        .unwrap();
+    flip(&file, fs::metadata(&file).unwrap().len() / 2);
+    let (code, out, _) = log("verify", &broker.data, &[]);
+    assert_eq!(code, Some(4), "{out}");
+    assert!(out.contains(&*file.to_string_lossy()), "{out}");
+    let (code, _, _) = log("verify", &broker.data, &["--partition", "orders-0"]);
+    assert_eq!(code, Some(0), "of one partition it says nothing");
+}

@@ -4,6 +4,7 @@
 //!   Clock   RealClock    sim::SimClock     stands still until moved
 //!   Random  RealRandom   sim::SimRandom    a seed's sequence
 //!   Disk    RealDisk     sim::SimDisk      loses, tears and fails by a seed
+//!           ReadOnlyDisk                     nothing is written to it
 //!   Volume  RealVolume   sim::SimDisk      syncs many files at once
 //! ```
 
@@ -12,6 +13,7 @@
 mod descriptors;
 mod failure;
 mod memory;
+mod read_only;
 mod real;
 mod seam;
 pub mod sim;
@@ -20,5 +22,6 @@ mod volume;
 pub use descriptors::raise_descriptor_limit;
 pub use failure::{is_disk_failure, is_out_of_room};
 pub use memory::memory_bytes;
+pub use read_only::ReadOnlyDisk;
 pub use real::{RealClock, RealDisk, RealRandom};
 pub use seam::{Clock, DirectoryEntry, Disk, File, Random, Space, Volume};

@@ -136,6 +136,11 @@ impl Disk for RealDisk {
     }
 }
 
+/// An opened file, which takes what it was opened for.
+pub(crate) fn file(file: StdFile) -> Arc<dyn File> {
+    Arc::new(RealFile { file })
+}
+
 struct RealFile {
     file: StdFile,
 }

@@ -1,4 +1,5 @@
-//! `log dump`: a line per batch, and with `--records` a line per record.
+//! `log dump`: a line per batch, and with `--records` a line per record. Ends with 4 when something that
+//! was to be shown could not be read.
 
 use std::io::{self, Write};
 use std::ops::ControlFlow;
@@ -10,7 +11,7 @@ use millstream_model::Offset;
 use millstream_protocol::records::{BatchHeader, Record, records_of};
 use serde_json::{Map, Value, json};
 
-use super::{DirectoryArgs, LogCommandError, is_closed};
+use super::{DirectoryArgs, LogCommandError, counted, is_closed};
 
 /// Arguments of `log dump`.
 #[derive(Debug, Args)]
@@ -38,6 +39,7 @@ pub(super) fn run(args: &DumpArgs, out: &mut dyn Write) -> Result<(), LogCommand
         out,
         left: args.max.unwrap_or(u64::MAX),
         partition: String::new(),
+        problems: 0,
     };
     for folder in &directory.partitions {
         if dumper.left == 0 {
@@ -60,7 +62,14 @@ pub(super) fn run(args: &DumpArgs, out: &mut dyn Write) -> Result<(), LogCommand
             None => {}
         }
     }
-    Ok(())
+    match dumper.problems {
+        0 => Ok(()),
+        problems => Err(LogCommandError::Damaged(format!(
+            "{} of {} cannot be read; `millstream log verify` says whether it was durable",
+            counted(problems, "place"),
+            directory.root.display()
+        ))),
+    }
 }
 
 struct Dumper<'a> {
@@ -69,10 +78,13 @@ struct Dumper<'a> {
     /// Lines that may still be printed.
     left: u64,
     partition: String,
+    /// Places that could not be read.
+    problems: u64,
 }
 
 impl Dumper<'_> {
     fn batch(&mut self, batch: &DumpedBatch<'_>) -> io::Result<()> {
+        self.problems += u64::from(batch.problem.is_some());
         match self.args.directory.output {
             Output::Json => writeln!(self.out, "{}", self.document(batch))?,
             Output::Text => self.print(batch)?,
@@ -110,6 +122,7 @@ impl Dumper<'_> {
 
     fn unreadable(&mut self, problem: &str) -> io::Result<()> {
         self.left -= 1;
+        self.problems += 1;
         match self.args.directory.output {
             Output::Json => writeln!(self.out, "{}", json!({"record_problem": problem})),
             Output::Text => writeln!(self.out, "  records cannot be read: {problem}"),

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 use millstream_cli::Output;
-use millstream_env::RealDisk;
+use millstream_env::{Disk, ReadOnlyDisk, RealDisk};
 use millstream_log::inspect::{InspectError, StoppedDirectory};
 use millstream_quorum::MetaProperties;
 
@@ -107,10 +107,19 @@ impl LogCommand {
 }
 
 impl DirectoryArgs {
-    /// Opens the directory, locked.
+    /// Opens the directory, locked, to look at it.
     fn open(&self) -> Result<StoppedDirectory, LogCommandError> {
+        self.open_on(Arc::new(ReadOnlyDisk))
+    }
+
+    /// Opens the directory, locked, to change it.
+    fn open_to_write(&self) -> Result<StoppedDirectory, LogCommandError> {
+        self.open_on(Arc::new(RealDisk))
+    }
+
+    fn open_on(&self, disk: Arc<dyn Disk>) -> Result<StoppedDirectory, LogCommandError> {
         let only = self.partition.as_deref();
-        let directory = StoppedDirectory::open(Arc::new(RealDisk), &self.directory, only)?;
+        let directory = StoppedDirectory::open(disk, &self.directory, only)?;
         let identity = MetaProperties::read(&**directory.disk(), &directory.root);
         identity.map_err(|error| LogCommandError::Refused {
             path: directory.root.clone(),

@@ -12,7 +12,7 @@ use super::progress::Progress;
 use super::{DirectoryArgs, LogCommandError, counted, written};
 
 pub(super) fn run(args: &DirectoryArgs, out: &mut dyn Write) -> Result<(), LogCommandError> {
-    let mut directory = args.open()?;
+    let mut directory = args.open_to_write()?;
     let mut progress = Progress::new();
     let count = directory.partitions.len();
     let mut all: Vec<Recovered> = Vec::with_capacity(count);

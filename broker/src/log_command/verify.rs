@@ -1,16 +1,33 @@
 //! `log verify`.
 
 use std::io::Write;
+use std::sync::Arc;
 
 use millstream_cli::{Output, Table};
-use millstream_log::inspect::{Finding, PartitionReport, StoppedDirectory, Tail, verify};
+use millstream_log::inspect::{
+    Finding, FindingKind, PartitionReport, StoppedDirectory, Tail, verify,
+};
+use millstream_node::check_metadata;
 use serde_json::{Value, json};
 
 use super::progress::Progress;
 use super::{DirectoryArgs, LogCommandError, counted, written};
 
 pub(super) fn run(args: &DirectoryArgs, out: &mut dyn Write) -> Result<(), LogCommandError> {
-    let directory = args.open()?;
+    let mut directory = args.open()?;
+    // One partition says nothing of the metadata.
+    if args.partition.is_none() {
+        let found = check_metadata(Arc::clone(directory.disk()), &directory.root);
+        if let Some((path, Some(what))) = found {
+            directory.damage.push(Finding {
+                kind: FindingKind::Log,
+                path,
+                position: None,
+                offset: None,
+                what,
+            });
+        }
+    }
     let mut progress = Progress::new();
     let count = directory.partitions.len();
     let mut reports = Vec::with_capacity(count);
