@@ -83,14 +83,22 @@ impl SimDisk {
     /// A disk with the same content, whose later changes are its own.
     #[must_use]
     pub fn copy(&self) -> SimDisk {
+        self.copy_of(Path::new(""))
+    }
+
+    /// A disk with one directory, what is below it and what is above it, whose later changes are its own.
+    #[must_use]
+    pub fn copy_of(&self, directory: &Path) -> SimDisk {
         let state = lock(&self.state);
-        let names = state.names.iter().map(|(path, node)| {
+        let is_copied = |path: &Path| path.starts_with(directory) || directory.starts_with(path);
+        let copied = state.names.iter().filter(|(path, _)| is_copied(path));
+        let names = copied.map(|(path, node)| {
             let node = match node {
                 Node::Directory => Node::Directory,
                 Node::File(file) => {
-                    let bytes = lock(file).visible.clone();
+                    let bytes = Arc::clone(&lock(file).visible);
                     Node::File(Arc::new(Mutex::new(FileState {
-                        durable: bytes.clone(),
+                        durable: Arc::clone(&bytes),
                         visible: bytes,
                         pending: Vec::new(),
                     })))

@@ -12,8 +12,9 @@ const SECTOR: u64 = 512;
 
 #[derive(Default)]
 pub(super) struct FileState {
-    pub durable: Vec<u8>,
-    pub visible: Vec<u8>,
+    /// Shared with copies of the disk until one of them is changed.
+    pub durable: Arc<Vec<u8>>,
+    pub visible: Arc<Vec<u8>>,
     pub pending: Vec<Change>,
 }
 
@@ -23,7 +24,8 @@ pub(super) enum Change {
     Truncate(u64),
 }
 
-fn apply(bytes: &mut Vec<u8>, change: &Change) {
+fn apply(bytes: &mut Arc<Vec<u8>>, change: &Change) {
+    let bytes = Arc::make_mut(bytes);
     match change {
         Change::Truncate(length) => bytes.resize(*length as usize, 0),
         Change::Write {
@@ -43,13 +45,13 @@ fn apply(bytes: &mut Vec<u8>, change: &Change) {
 impl FileState {
     /// In what is seen, what is durable, and what the next sync would write.
     pub(super) fn flip(&mut self, at: usize, mask: u8) {
-        let flip = |bytes: &mut [u8], at: usize| {
+        let flip = |bytes: &mut Vec<u8>, at: usize| {
             if let Some(byte) = bytes.get_mut(at) {
                 *byte ^= mask;
             }
         };
-        flip(&mut self.visible, at);
-        flip(&mut self.durable, at);
+        flip(Arc::make_mut(&mut self.visible), at);
+        flip(Arc::make_mut(&mut self.durable), at);
         for change in &mut self.pending {
             if let Change::Write { position, bytes } = change
                 && let Some(at) = at.checked_sub(*position as usize)
@@ -67,7 +69,7 @@ impl FileState {
                 _ => apply(&mut self.durable, &torn(change, random)),
             }
         }
-        self.visible = self.durable.clone();
+        self.visible = Arc::clone(&self.durable);
     }
 }
 
@@ -191,13 +193,13 @@ impl File for SimFile {
         let mut file = lock(&self.file);
         let start = usize::try_from(position).unwrap_or(usize::MAX);
         // What waits for a sync that lies is dirty still, and dirty pages are not dropped.
-        let mut on_disk = file.durable.clone();
+        let mut on_disk = Arc::clone(&file.durable);
         for change in &file.pending {
             apply(&mut on_disk, change);
         }
-        on_disk.resize(file.visible.len(), 0);
+        Arc::make_mut(&mut on_disk).resize(file.visible.len(), 0);
         if start < on_disk.len() {
-            file.visible[start..].copy_from_slice(&on_disk[start..]);
+            Arc::make_mut(&mut file.visible)[start..].copy_from_slice(&on_disk[start..]);
         }
         Ok(())
     }
