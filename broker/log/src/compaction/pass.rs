@@ -84,7 +84,7 @@ pub(crate) enum Stage {
     Write {
         group: Range<usize>,
         cursor: Cursor,
-        output: CleanedSegment,
+        output: Box<CleanedSegment>,
     },
     Install {
         group: Range<usize>,
@@ -199,7 +199,7 @@ impl CompactionPass {
         let group = first..self.end_of_group(first, in_reach);
         let base = self.sources[first].base;
         let output = CleanedSegment::create(&self.place, base, self.now);
-        let output = output.map_err(|source| self.output_error(base, source))?;
+        let output = Box::new(output.map_err(|source| self.output_error(base, source))?);
         let cursor = Cursor::at(first, &self.sources[first]);
         let stage = Stage::Write {
             group,
@@ -235,7 +235,7 @@ impl CompactionPass {
         &mut self,
         group: Range<usize>,
         mut cursor: Cursor,
-        mut output: CleanedSegment,
+        mut output: Box<CleanedSegment>,
     ) -> Result<(Stage, PassStep), CompactionError> {
         let source = self.sources[cursor.source];
         let base = self.sources[group.start].base;
