@@ -74,6 +74,9 @@ impl Node {
 
     /// Scrubs one segment, if one is due. Answers what came of it. To be called by one thread at a time.
     pub fn scrub_once(&self, pause: Pause<'_>) -> Option<ScrubOutcome> {
+        if !self.may_tidy() {
+            return None;
+        }
         let (partition, scrub) = self.new_segment().or_else(|| self.next_segment())?;
         Some(self.scrub(&partition, scrub, pause))
     }
