@@ -5,7 +5,7 @@ use std::io::{self, IoSlice};
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::{DirectoryEntry, Disk, File, RealDisk, Volume};
+use crate::{DirectoryEntry, Disk, File, RealDisk, Space, Volume};
 
 /// A disk that nothing is written to: no permission to write is needed. What would change something is
 /// refused with `ReadOnlyFilesystem`.
@@ -47,6 +47,10 @@ impl Disk for ReadOnlyDisk {
 
     fn length(&self, path: &Path) -> io::Result<u64> {
         RealDisk.length(path)
+    }
+
+    fn space(&self, directory: &Path) -> io::Result<Space> {
+        RealDisk.space(directory)
     }
 
     fn sync_directory(&self, _path: &Path) -> io::Result<()> {

@@ -69,5 +69,5 @@ pub use partition_metadata::topic_of;
 pub use read::LogRead;
 pub use retention::Retention;
 pub use room::{NoRoom, Room};
-pub use starts::RecentStarts;
 pub use scrub::{DamagedRange, Scrub, ScrubOutcome, ScrubStep};
+pub use starts::RecentStarts;

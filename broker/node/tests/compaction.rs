@@ -11,7 +11,7 @@ use millstream_env::Disk;
 use millstream_env::sim::{SimClock, SimDisk, SimFaults, SimRandom};
 use millstream_metadata::{ControllerSettings, NewTopic, TopicToDelete};
 use millstream_model::{NodeId, RequestToken, TopicId, WallTime};
-use millstream_node::{CompactionConfig, Node, NodeConfig, ScrubConfig};
+use millstream_node::{CompactionConfig, Node, NodeConfig};
 use millstream_protocol::records::{BatchBuilder, BatchHeader, Codec, ValidatedBatch};
 use millstream_replica::{Acks, HostedPartition, Waiter};
 
