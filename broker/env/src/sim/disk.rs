@@ -1,12 +1,13 @@
 //! The simulated file system: names, faults, crashes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::SimRandom;
 use super::file::{FileState, SimFile};
+use super::names::{Names, Node};
+use super::{SimCounts, SimRandom};
 use crate::{DirectoryEntry, Disk, File, Space, Volume};
 
 /// Bytes of the disk, as it says.
@@ -34,20 +35,19 @@ pub struct SimDisk {
 #[derive(Default)]
 pub(super) struct DiskState {
     /// Names as programs see them.
-    names: BTreeMap<PathBuf, Node>,
+    names: Names,
     /// Names that survive a crash for certain, with what they name.
-    durable_names: BTreeMap<PathBuf, Node>,
+    durable_names: Names,
     pub faults: SimFaults,
+    pub counts: SimCounts,
+    /// Below it no sync succeeds.
+    broken: Option<PathBuf>,
+    /// What a sync or a write failed of in this life.
+    failed: BTreeSet<PathBuf>,
     operations: u64,
     /// Counts crashes: handles and locks of an earlier life are dead.
     pub life: u64,
     locks: BTreeMap<PathBuf, u64>,
-}
-
-#[derive(Clone)]
-enum Node {
-    Directory,
-    File(Arc<Mutex<FileState>>),
 }
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -80,6 +80,24 @@ impl SimDisk {
         lock(&self.state).operations
     }
 
+    /// How often each kind of fault struck.
+    #[must_use]
+    pub fn counts(&self) -> SimCounts {
+        lock(&self.state).counts
+    }
+
+    /// From now on every sync below this directory fails, until a crash, a clean end or another call.
+    pub fn break_below(&self, directory: Option<&Path>) {
+        lock(&self.state).broken = directory.map(Path::to_owned);
+    }
+
+    /// Whether a sync failed or a write was refused below this directory since the process began.
+    #[must_use]
+    pub fn has_failed_below(&self, directory: &Path) -> bool {
+        let state = lock(&self.state);
+        state.failed.iter().any(|path| path.starts_with(directory))
+    }
+
     /// A disk with the same content, whose later changes are its own.
     #[must_use]
     pub fn copy(&self) -> SimDisk {
@@ -91,22 +109,17 @@ impl SimDisk {
     pub fn copy_of(&self, directory: &Path) -> SimDisk {
         let state = lock(&self.state);
         let is_copied = |path: &Path| path.starts_with(directory) || directory.starts_with(path);
-        let copied = state.names.iter().filter(|(path, _)| is_copied(path));
-        let names = copied.map(|(path, node)| {
+        let mut names = Names::default();
+        for (path, node) in state.names.iter().filter(|(path, _)| is_copied(path)) {
             let node = match node {
                 Node::Directory => Node::Directory,
                 Node::File(file) => {
                     let bytes = Arc::clone(&lock(file).visible);
-                    Node::File(Arc::new(Mutex::new(FileState {
-                        durable: Arc::clone(&bytes),
-                        visible: bytes,
-                        pending: Vec::new(),
-                    })))
+                    Node::File(Arc::new(Mutex::new(FileState::clean(bytes))))
                 }
             };
-            (path.clone(), node)
-        });
-        let names: BTreeMap<PathBuf, Node> = names.collect();
+            names.insert(path, node);
+        }
         SimDisk {
             state: Arc::new(Mutex::new(DiskState {
                 durable_names: names.clone(),
@@ -122,66 +135,89 @@ impl SimDisk {
         let state = lock(&self.state);
         let files = state.names.iter().filter_map(|(path, node)| match node {
             Node::Directory => None,
-            Node::File(file) => Some((path.clone(), lock(file).visible.len() as u64)),
+            Node::File(file) => Some((path.to_owned(), lock(file).visible.len() as u64)),
         });
         files.collect()
     }
 
+    /// The bytes of a file, as readers see them.
+    #[must_use]
+    pub fn read(&self, path: &Path) -> Vec<u8> {
+        let state = lock(&self.state);
+        match state.names.get(path) {
+            Some(Node::File(file)) => lock(file).visible.to_vec(),
+            _ => Vec::new(),
+        }
+    }
+
     /// Flips one bit of a file, durably: what a bad disk does.
     pub fn flip_bit(&self, path: &Path, position: u64, bit: u8) {
-        let state = lock(&self.state);
+        let mut state = lock(&self.state);
+        state.counts.flips += 1;
         if let Some(Node::File(file)) = state.names.get(path) {
             lock(file).flip(position as usize, 1 << (bit & 7));
         }
     }
 
+    /// Flips one bit of a file on the disk only: the page cache hides it, as long as it lasts.
+    pub fn flip_cold_bit(&self, path: &Path, position: u64, bit: u8) {
+        let mut state = lock(&self.state);
+        state.counts.flips += 1;
+        if let Some(Node::File(file)) = state.names.get(path) {
+            lock(file).flip_durable(position as usize, 1 << (bit & 7));
+        }
+    }
+
+    /// Takes a write that waits for a sync, at most a sector of it, away from where it belongs.
+    pub fn take_pending(&self, random: &SimRandom) -> Option<Vec<u8>> {
+        let state = lock(&self.state);
+        let files = state.names.iter().filter_map(|(_, node)| match node {
+            Node::File(file) if lock(file).has_pending_write() => Some(Arc::clone(file)),
+            _ => None,
+        });
+        let files: Vec<_> = files.collect();
+        if files.is_empty() {
+            return None;
+        }
+        let chosen = random.below(files.len() as u64) as usize;
+        lock(&files[chosen]).take_pending(random)
+    }
+
+    /// Bytes land in a file although they were meant for another place.
+    pub fn misdirect(&self, path: &Path, position: u64, bytes: &[u8]) {
+        let mut state = lock(&self.state);
+        state.counts.misdirected_writes += 1;
+        if let Some(Node::File(file)) = state.names.get(path) {
+            lock(file).overwrite(position, bytes);
+        }
+    }
+
     /// A clean stop of the process: all handles and locks end, the page cache stays.
     pub fn end_process(&self) {
-        let mut state = lock(&self.state);
-        state.life += 1;
-        state.locks.clear();
+        lock(&self.state).end_life();
     }
 
     /// The power goes: what is not durable is kept, lost or torn as `random` says. All handles and
     /// locks end.
     pub fn crash(&self, random: &SimRandom) {
-        let mut state = lock(&self.state);
-        state.life += 1;
-        state.locks.clear();
+        let state = &mut *lock(&self.state);
+        state.end_life();
         let mut survived = state.durable_names.clone();
-        let paths: Vec<PathBuf> = state
-            .names
-            .keys()
-            .chain(state.durable_names.keys())
-            .cloned()
-            .collect();
-        for path in paths {
-            let seen = state.names.get(&path).cloned();
-            if !same(seen.as_ref(), survived.get(&path)) && random.chance(50) {
-                match seen {
-                    Some(node) => survived.insert(path, node),
+        for path in state.names.changed_from(&state.durable_names) {
+            if random.chance(50) {
+                match state.names.get(&path).cloned() {
+                    Some(node) => survived.insert(&path, node),
                     None => survived.remove(&path),
                 };
             }
         }
-        // A name whose parent did not survive is gone with it.
-        let names: Vec<PathBuf> = survived.keys().cloned().collect();
-        for path in names {
-            let parent = path
-                .parent()
-                .filter(|parent| !parent.as_os_str().is_empty());
-            if parent
-                .is_some_and(|parent| parent != Path::new("/") && !survived.contains_key(parent))
+        survived.drop_orphans();
+        let mut crashed = BTreeSet::new();
+        for (_, node) in survived.iter() {
+            if let Node::File(file) = node
+                && crashed.insert(Arc::as_ptr(file))
             {
-                survived.remove(&path);
-            }
-        }
-        let mut seen_files: Vec<*const Mutex<FileState>> = Vec::new();
-        for node in survived.values() {
-            let Node::File(file) = node else { continue };
-            if !seen_files.contains(&Arc::as_ptr(file)) {
-                seen_files.push(Arc::as_ptr(file));
-                lock(file).crash(random);
+                lock(file).crash(random, &mut state.counts);
             }
         }
         state.names = survived.clone();
@@ -199,11 +235,43 @@ impl SimDisk {
     }
 }
 
-fn same(a: Option<&Node>, b: Option<&Node>) -> bool {
-    match (a, b) {
-        (None, None) | (Some(Node::Directory), Some(Node::Directory)) => true,
-        (Some(Node::File(a)), Some(Node::File(b))) => Arc::ptr_eq(a, b),
-        _ => false,
+impl DiskState {
+    fn end_life(&mut self) {
+        self.life += 1;
+        self.locks.clear();
+        self.broken = None;
+        self.failed.clear();
+    }
+
+    /// Whether a sync of this path is to fail.
+    pub(super) fn fails_sync(&mut self, path: &Path) -> bool {
+        let is_broken = |broken: &PathBuf| path.starts_with(broken);
+        let fails = std::mem::take(&mut self.faults.fail_next_sync)
+            || self.broken.as_ref().is_some_and(is_broken);
+        if fails {
+            self.counts.failed_syncs += 1;
+            self.failed.insert(path.to_owned());
+        }
+        fails
+    }
+
+    /// How many of so many bytes a write takes. *Errors*: the disk is full.
+    pub(super) fn take_room(&mut self, path: &Path, bytes: usize) -> io::Result<usize> {
+        let mut taken = bytes;
+        if bytes > 1 && std::mem::take(&mut self.faults.short_next_write) {
+            self.counts.short_writes += 1;
+            taken = bytes / 2;
+        }
+        if let Some(room) = &mut self.faults.room {
+            if *room == 0 {
+                self.counts.refused_writes += 1;
+                self.failed.insert(path.to_owned());
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            taken = taken.min(usize::try_from(*room).unwrap_or(usize::MAX));
+            *room -= taken as u64;
+        }
+        Ok(taken)
     }
 }
 
@@ -217,10 +285,9 @@ impl Disk for SimDisk {
             if let Some(Node::File(_)) = state.names.get(ancestor) {
                 return Err(io::ErrorKind::NotADirectory.into());
             }
-            state
-                .names
-                .entry(ancestor.to_owned())
-                .or_insert(Node::Directory);
+            if state.names.get(ancestor).is_none() {
+                state.names.insert(ancestor, Node::Directory);
+            }
         }
         Ok(())
     }
@@ -237,45 +304,33 @@ impl Disk for SimDisk {
                     return Err(io::ErrorKind::NotFound.into());
                 }
                 let file = Arc::default();
-                state
-                    .names
-                    .insert(path.to_owned(), Node::File(Arc::clone(&file)));
+                state.names.insert(path, Node::File(Arc::clone(&file)));
                 file
             }
         };
         Ok(Arc::new(SimFile {
             file,
+            path: path.to_owned(),
             disk: self.clone(),
             life: state.life,
         }))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        let mut state = self.change();
-        if !state.names.contains_key(from) {
+        let state = &mut *self.change();
+        let Some(node) = state.names.remove(from) else {
             return Err(io::ErrorKind::NotFound.into());
-        }
-        let moved: Vec<PathBuf> = state
-            .names
-            .keys()
-            .filter(|path| path.starts_with(from))
-            .cloned()
-            .collect();
-        for path in moved {
+        };
+        state.names.insert(to, node);
+        for path in state.names.below(from) {
             let rest = path.strip_prefix(from).map_err(io::Error::other)?;
-            let target = if rest.as_os_str().is_empty() {
-                to.to_owned()
-            } else {
-                to.join(rest)
-            };
+            let target = to.join(rest);
             if let Some(node) = state.names.remove(&path) {
-                // What was durable below a directory moves with it once the move is durable.
-                if let Some(durable) = state.durable_names.get(&path).cloned()
-                    && !rest.as_os_str().is_empty()
-                {
-                    state.durable_names.insert(target.clone(), durable);
-                }
-                state.names.insert(target, node);
+                state.names.insert(&target, node);
+            }
+            // What was durable below a directory moves with it once the move is durable.
+            if let Some(durable) = state.durable_names.get(&path).cloned() {
+                state.durable_names.insert(&target, durable);
             }
         }
         Ok(())
@@ -293,11 +348,10 @@ impl Disk for SimDisk {
 
     fn remove_directory(&self, path: &Path) -> io::Result<()> {
         let mut state = self.change();
-        if !state.names.contains_key(path) {
-            return Err(io::ErrorKind::NotFound.into());
+        match state.names.remove_all(path) {
+            true => Ok(()),
+            false => Err(io::ErrorKind::NotFound.into()),
         }
-        state.names.retain(|name, _| !name.starts_with(path));
-        Ok(())
     }
 
     fn list(&self, path: &Path) -> io::Result<Vec<DirectoryEntry>> {
@@ -305,12 +359,9 @@ impl Disk for SimDisk {
         if !matches!(state.names.get(path), Some(Node::Directory)) {
             return Err(io::ErrorKind::NotFound.into());
         }
-        let children = state
-            .names
-            .iter()
-            .filter(|(name, _)| name.parent() == Some(path));
-        let entries = children.map(|(name, node)| DirectoryEntry {
-            path: name.clone(),
+        let children = state.names.children(path).into_iter();
+        let entries = children.map(|(path, node)| DirectoryEntry {
+            path,
             is_directory: matches!(node, Node::Directory),
         });
         Ok(entries.collect())
@@ -325,44 +376,33 @@ impl Disk for SimDisk {
     }
 
     fn sync_directory(&self, path: &Path) -> io::Result<()> {
-        let mut state = self.change();
-        if !matches!(state.names.get(path), Some(Node::Directory)) {
+        let state = &mut *self.change();
+        let Some(node @ Node::Directory) = state.names.get(path).cloned() else {
             return Err(io::ErrorKind::NotFound.into());
-        }
-        if std::mem::take(&mut state.faults.fail_next_sync) {
+        };
+        if state.fails_sync(path) {
             return Err(io::Error::other("simulated sync failure"));
         }
         if state.faults.syncs_do_nothing {
             return Ok(());
         }
-        let is_child = |name: &Path| name.parent() == Some(path);
-        let children: Vec<(PathBuf, Node)> = state
-            .names
-            .iter()
-            .filter(|(name, _)| is_child(name))
-            .map(|(name, node)| (name.clone(), node.clone()))
-            .collect();
+        let children = state.names.children(path);
         // What was renamed or removed here is durably gone, with all below it.
-        let gone: Vec<PathBuf> = state
-            .durable_names
-            .keys()
-            .filter(|name| is_child(name) && !state.names.contains_key(*name))
-            .cloned()
-            .collect();
-        for name in gone {
-            state
-                .durable_names
-                .retain(|other, _| !other.starts_with(&name));
+        for (name, _) in state.durable_names.children(path) {
+            if state.names.get(&name).is_none() {
+                state.durable_names.remove_all(&name);
+            }
         }
-        state.durable_names.extend(children);
+        for (name, child) in children {
+            state.durable_names.insert(&name, child);
+        }
         // A synced directory is itself reached by name on every file system that matters here only
         // after its own parent was synced; its ancestors are left as they are.
-        if let Some(node) = state.names.get(path).cloned()
-            && path
-                .parent()
-                .is_none_or(|parent| parent.as_os_str().is_empty())
+        if path
+            .parent()
+            .is_none_or(|parent| parent.as_os_str().is_empty())
         {
-            state.durable_names.insert(path.to_owned(), node);
+            state.durable_names.insert(path, node);
         }
         Ok(())
     }

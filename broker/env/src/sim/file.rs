@@ -1,14 +1,15 @@
 //! One simulated file: what is durable, what waits for a sync, and what readers see.
 
 use std::io::{self, IoSlice};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
-use super::SimRandom;
 use super::disk::{DiskState, SimDisk, lock};
+use super::{SimCounts, SimRandom};
 use crate::File;
 
 /// Disks write whole sectors: a torn write ends at a multiple of this in the file.
-const SECTOR: u64 = 512;
+pub(super) const SECTOR: u64 = 512;
 
 #[derive(Default)]
 pub(super) struct FileState {
@@ -43,48 +44,112 @@ fn apply(bytes: &mut Arc<Vec<u8>>, change: &Change) {
 }
 
 impl FileState {
+    /// A file of which everything is durable.
+    pub(super) fn clean(bytes: Arc<Vec<u8>>) -> FileState {
+        FileState {
+            durable: Arc::clone(&bytes),
+            visible: bytes,
+            pending: Vec::new(),
+        }
+    }
+
     /// In what is seen, what is durable, and what the next sync would write.
     pub(super) fn flip(&mut self, at: usize, mask: u8) {
-        let flip = |bytes: &mut Vec<u8>, at: usize| {
-            if let Some(byte) = bytes.get_mut(at) {
-                *byte ^= mask;
-            }
-        };
-        flip(Arc::make_mut(&mut self.visible), at);
-        flip(Arc::make_mut(&mut self.durable), at);
+        flip_in(Arc::make_mut(&mut self.visible).as_mut_slice(), at, mask);
+        self.flip_durable(at, mask);
         for change in &mut self.pending {
             if let Change::Write { position, bytes } = change
                 && let Some(at) = at.checked_sub(*position as usize)
             {
-                flip(bytes, at);
+                flip_in(bytes, at, mask);
             }
         }
     }
 
-    pub(super) fn crash(&mut self, random: &SimRandom) {
+    /// On the disk alone.
+    pub(super) fn flip_durable(&mut self, at: usize, mask: u8) {
+        flip_in(Arc::make_mut(&mut self.durable).as_mut_slice(), at, mask);
+    }
+
+    pub(super) fn has_pending_write(&self) -> bool {
+        let is_write = |change: &Change| matches!(change, Change::Write { .. });
+        self.pending.iter().any(is_write)
+    }
+
+    /// Takes a write out of those that wait, and gives a sector of it.
+    pub(super) fn take_pending(&mut self, random: &SimRandom) -> Option<Vec<u8>> {
+        let chosen = random.below(self.pending.len().max(1) as u64) as usize;
+        match self.pending.get(chosen)? {
+            Change::Truncate(_) => return None,
+            Change::Write { .. } => {}
+        }
+        match self.pending.remove(chosen) {
+            Change::Truncate(_) => None,
+            Change::Write { mut bytes, .. } => {
+                bytes.truncate(SECTOR as usize);
+                Some(bytes)
+            }
+        }
+    }
+
+    /// Bytes meant for another place land here.
+    pub(super) fn overwrite(&mut self, position: u64, bytes: &[u8]) {
+        let bytes = bytes.to_vec();
+        let change = Change::Write { position, bytes };
+        apply(&mut self.visible, &change);
+        apply(&mut self.durable, &change);
+    }
+
+    pub(super) fn crash(&mut self, random: &SimRandom, counts: &mut SimCounts) {
+        let mut has_lost = false;
         for change in std::mem::take(&mut self.pending) {
+            let is_write = matches!(change, Change::Write { .. });
             match random.below(4) {
-                0 | 1 => apply(&mut self.durable, &change),
-                2 => {}
-                _ => apply(&mut self.durable, &torn(change, random)),
+                0 | 1 => {
+                    apply(&mut self.durable, &change);
+                    counts.reordered_writes += u64::from(has_lost && is_write);
+                }
+                2 => {
+                    has_lost |= is_write;
+                    counts.lost_writes += u64::from(is_write);
+                }
+                _ => {
+                    for part in torn(change, random, counts) {
+                        apply(&mut self.durable, &part);
+                    }
+                }
             }
         }
         self.visible = Arc::clone(&self.durable);
     }
 }
 
-/// Part of a write: a prefix up to a sector's end, or the new length with zeros.
-fn torn(change: Change, random: &SimRandom) -> Change {
-    let Change::Write { position, bytes } = change else {
-        return change;
-    };
-    if random.chance(30) {
-        let zeros = vec![0; bytes.len()];
-        return Change::Write {
-            position,
-            bytes: zeros,
-        };
+fn flip_in(bytes: &mut [u8], at: usize, mask: u8) {
+    if let Some(byte) = bytes.get_mut(at) {
+        *byte ^= mask;
     }
+}
+
+/// Parts of a write: a prefix, some of its sectors, or the new length with zeros.
+fn torn(change: Change, random: &SimRandom, counts: &mut SimCounts) -> Vec<Change> {
+    let Change::Write { position, bytes } = change else {
+        return vec![change];
+    };
+    let drawn = random.below(100);
+    if drawn < 30 {
+        counts.zeroed_writes += 1;
+        let bytes = vec![0; bytes.len()];
+        return vec![Change::Write { position, bytes }];
+    }
+    let sectors = sectors(position, &bytes);
+    if drawn < 60 && sectors.len() > 1 {
+        counts.holed_writes += 1;
+        // The last one is there, the first is not.
+        let kept = sectors.into_iter().skip(1).rev().enumerate();
+        let kept = kept.filter(|(place, _)| *place == 0 || random.chance(50));
+        return kept.map(|(_, sector)| sector).collect();
+    }
+    counts.torn_writes += 1;
     let end = position + random.below(bytes.len() as u64 + 1);
     let end = if random.chance(50) {
         end / SECTOR * SECTOR
@@ -92,15 +157,34 @@ fn torn(change: Change, random: &SimRandom) -> Change {
         end
     };
     let keep = end.saturating_sub(position) as usize;
-    Change::Write {
+    vec![Change::Write {
         position,
         bytes: bytes[..keep].to_vec(),
+    }]
+}
+
+/// A write in pieces of whole sectors, but for its ends.
+fn sectors(position: u64, bytes: &[u8]) -> Vec<Change> {
+    let mut sectors = Vec::new();
+    let mut start = 0;
+    while start < bytes.len() {
+        let at = position + start as u64;
+        let left = (SECTOR - at % SECTOR) as usize;
+        let end = bytes.len().min(start + left);
+        sectors.push(Change::Write {
+            position: at,
+            bytes: bytes[start..end].to_vec(),
+        });
+        start = end;
     }
+    sectors
 }
 
 /// A handle of a file.
 pub(super) struct SimFile {
     pub file: Arc<Mutex<FileState>>,
+    /// Where it was when it was opened.
+    pub path: PathBuf,
     pub disk: SimDisk,
     pub life: u64,
 }
@@ -136,16 +220,8 @@ impl File for SimFile {
         let mut bytes: Vec<u8> = parts.iter().flat_map(|part| part.iter().copied()).collect();
         let mut state = self.disk.change();
         self.check_life(&state)?;
-        if bytes.len() > 1 && std::mem::take(&mut state.faults.short_next_write) {
-            bytes.truncate(bytes.len() / 2);
-        }
-        if let Some(room) = &mut state.faults.room {
-            if *room == 0 {
-                return Err(io::ErrorKind::StorageFull.into());
-            }
-            bytes.truncate(usize::try_from(*room).unwrap_or(usize::MAX));
-            *room -= bytes.len() as u64;
-        }
+        let taken = state.take_room(&self.path, bytes.len())?;
+        bytes.truncate(taken);
         drop(state);
         let count = bytes.len();
         let change = Change::Write { position, bytes };
@@ -169,7 +245,7 @@ impl File for SimFile {
     fn sync_data(&self) -> io::Result<()> {
         let mut state = self.disk.change();
         self.check_life(&state)?;
-        let fails = std::mem::take(&mut state.faults.fail_next_sync);
+        let fails = state.fails_sync(&self.path);
         let lies = state.faults.syncs_do_nothing;
         drop(state);
         let mut file = lock(&self.file);
