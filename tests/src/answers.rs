@@ -68,7 +68,7 @@ pub fn expected(recorded: &str) -> Vec<&str> {
 
 /// The answers of our broker, in this process.
 pub fn of_node() -> Result<String, String> {
-    let mut world = World::new(1, Planted::Nothing).map_err(|violation| violation.what)?;
+    let mut world = World::new(1, Planted::Nothing, 1).map_err(|violation| violation.what)?;
     let connection = world.connect();
     let now = world.clock.wall_time().0;
     transcript(&mut Simulated(world, connection), now)

@@ -95,7 +95,7 @@ pub enum Outcome {
 impl Directory {
     /// Fills a disk with at least so many bytes of records, of every codec.
     pub fn fill(bytes: usize) -> Result<Directory, Violation> {
-        let mut world = World::new(1, Planted::Nothing)?;
+        let mut world = World::new(1, Planted::Nothing, 1)?;
         let partitions = bytes.div_ceil(PARTITION_BYTES * TOPICS.len()).max(1) as i32;
         for (topic, policy) in TOPICS {
             create_topic(&mut world, topic, policy, partitions)?;

@@ -228,3 +228,67 @@ fn faults_strike_once() {
         .unwrap_err();
     assert_eq!(full.kind(), ErrorKind::StorageFull);
 }
+
+fn file_of(disk: &SimDisk, bytes: &[u8]) -> std::sync::Arc<dyn millstream_env::File> {
+    disk.create_directory(Path::new("/data")).unwrap();
+    let file = disk.open(Path::new("/data/file"), true).unwrap();
+    file.write_all_at(bytes, 0).unwrap();
+    disk.sync_directory(Path::new("/")).unwrap();
+    disk.sync_directory(Path::new("/data")).unwrap();
+    file
+}
+
+#[test]
+fn a_cold_flip_is_seen_when_the_page_cache_is_gone() {
+    let (disk, path) = (SimDisk::default(), Path::new("/data/file"));
+    file_of(&disk, b"abc").sync_data().unwrap();
+    disk.flip_cold_bit(path, 1, 0);
+    disk.end_process();
+    assert_eq!(disk.read(path), b"abc");
+    disk.crash(&SimRandom::new(1));
+    assert_eq!(disk.read(path), b"acc");
+    assert_eq!(disk.counts().flips, 1);
+}
+
+#[test]
+fn below_a_broken_directory_no_sync_succeeds_until_the_process_ends() {
+    let disk = SimDisk::default();
+    let file = file_of(&disk, b"abc");
+    disk.break_below(Some(Path::new("/elsewhere")));
+    file.sync_data().unwrap();
+    disk.break_below(Some(Path::new("/data")));
+    assert!(!disk.has_failed_below(Path::new("/data")));
+    assert!(file.sync_data().is_err() && file.sync_data().is_err());
+    assert!(disk.has_failed_below(Path::new("/data")));
+    assert!(!disk.has_failed_below(Path::new("/elsewhere")));
+    disk.end_process();
+    assert!(!disk.has_failed_below(Path::new("/data")));
+    let file = disk.open(Path::new("/data/file"), false).unwrap();
+    file.sync_data().unwrap();
+}
+
+#[test]
+fn a_crash_may_keep_a_later_sector_without_an_earlier_one() {
+    let holed = |seed| {
+        let disk = SimDisk::default();
+        file_of(&disk, &[7; 1500]);
+        disk.crash(&SimRandom::new(seed));
+        let bytes = disk.read(Path::new("/data/file"));
+        (disk.counts().holed_writes == 1).then_some(bytes)
+    };
+    let bytes = (0..100).find_map(holed).unwrap();
+    assert_eq!(bytes[..512], [0; 512]);
+    assert_eq!(bytes[1024..], [7; 476]);
+}
+
+#[test]
+fn a_write_that_goes_elsewhere_is_not_where_it_belongs() {
+    let (disk, path) = (SimDisk::default(), Path::new("/data/file"));
+    file_of(&disk, b"pending");
+    let taken = disk.take_pending(&SimRandom::new(1)).unwrap();
+    assert_eq!(taken, b"pending");
+    disk.crash(&SimRandom::new(1));
+    assert_eq!(disk.read(path), b"");
+    disk.misdirect(path, 2, &taken);
+    assert_eq!(disk.read(path), b"\0\0pending");
+}

@@ -4,21 +4,24 @@
 //!   producers, consumers ───frames──► api ─► node ─► SimDisk ──crash: unsynced writes kept, lost or torn
 //!        │  ▲                          │
 //!        ▼  └──────── answers ◄────────┴─ effects, carried out when the seed says so
-//!     checkers: know only what the clients saw
+//!     checkers: know only what the clients saw, and what was damaged on purpose
 //! ```
 //!
 //! The real cores run: request handlers, node, log, metadata, coordinator. The threads of the shell are queues here,
-//! each in order, picked by chance. Safety is checked throughout; at the end faults stop, and everything
+//! each in order, picked by chance. There are one to three log directories. Safety is checked throughout; at the end faults stop, and everything
 //! that was begun must come to its end.
 
 mod checkers;
 mod clients;
 mod connections;
+mod damage;
 mod rates;
 pub(crate) mod wire;
 mod world;
 
 use std::fmt;
+
+use millstream_env::sim::SimCounts;
 
 pub use world::Planted;
 
@@ -30,6 +33,10 @@ pub(crate) use world::{World, config};
 const STEPS: u32 = 5_000;
 /// Steps that everything begun may take to come to its end.
 const STEPS_TO_THE_END: u32 = 20_000;
+/// Log directories, at most.
+const DIRECTORIES_MAX: u64 = 3;
+/// Turns of clients and threads after a directory failed, before the others are looked at, at most.
+const WORK_WITH_A_BROKEN_DIRECTORY: u64 = 200;
 /// Of 100 clients that hear of a failed disk, so many have the machine started again.
 const RESTARTS: u64 = 30;
 /// Longest pause of each kind, in milliseconds.
@@ -56,6 +63,22 @@ pub struct Trace {
     pub crashes: u32,
     /// Passes of compaction that were begun.
     pub compactions: u32,
+    /// Walks over the compacted topic.
+    pub scans: u32,
+    /// Deletions of first records that were acknowledged.
+    pub deletions: u32,
+    /// Whether retention by size moved a log's start.
+    pub expirations: u32,
+    /// Partitions that acknowledged while another log directory had failed.
+    pub probed: u32,
+    /// Reads that were refused because of damage.
+    pub refused_reads: u32,
+    /// Starts that were refused because of damage.
+    pub refused_starts: u32,
+    /// Flushes that a slow disk put off.
+    pub put_off: u64,
+    /// Faults of the disk.
+    pub faults: SimCounts,
 }
 
 /// A promise that was broken.
@@ -77,21 +100,39 @@ pub(crate) fn violation<T>(what: impl Into<String>) -> Result<T, Violation> {
 
 /// Runs one seed.
 pub fn run(seed: u64, planted: Planted) -> Result<Trace, Violation> {
-    let mut world = World::new(seed, planted)?;
+    let directories = 1 + (seed % DIRECTORIES_MAX) as usize;
+    let mut world = World::new(seed, planted, directories)?;
     let rates = Rates::of(&world.random);
     let mut clients = Clients::new(&mut world)?;
-    world.flush_percent = rates.flush_percent;
+    let outcome = run_in(&mut world, &mut clients, &rates, directories);
+    outcome.map_err(|broken| {
+        let marks = world.damage.marks.iter().map(ToString::to_string);
+        Violation {
+            what: format!("{broken} (damaged: {:?})", marks.collect::<Vec<_>>()),
+        }
+    })
+}
+
+fn run_in(
+    world: &mut World,
+    clients: &mut Clients,
+    rates: &Rates,
+    directories: usize,
+) -> Result<Trace, Violation> {
+    world.damage.percent = rates.damage_percent;
+    world.flush_percents = rates.flush_percents(&world.random, directories);
     for _ in 0..STEPS {
-        step(&mut world, &mut clients, &rates)?;
+        step(world, clients, rates)?;
     }
-    world.flush_percent = 100;
+    world.damage.percent = 0;
+    world.flush_percents = vec![100; directories];
     world.heal();
     world.crash()?;
-    clients.reconnect(&mut world);
-    clients.calm_down(&world);
+    clients.reconnect(world);
+    clients.calm_down(world);
     for _ in 0..STEPS_TO_THE_END {
         if clients.are_done() {
-            clients.check_the_end(&mut world)?;
+            clients.check_the_end(world)?;
             return Ok(Trace {
                 hash: world.trace,
                 acknowledged: clients.seen.records.acknowledged(),
@@ -100,13 +141,21 @@ pub fn run(seed: u64, planted: Planted) -> Result<Trace, Violation> {
                 lives: clients.seen.lives.count(),
                 crashes: world.crashes,
                 compactions: world.compactions,
+                scans: clients.seen.table.scans,
+                deletions: clients.seen.trimmed.deletions,
+                expirations: u32::from(clients.seen.trimmed.expired_to > 0),
+                probed: clients.probed,
+                refused_reads: clients.refused(),
+                refused_starts: world.damage.refused_starts,
+                put_off: world.put_off,
+                faults: world.counts(),
             });
         }
         world.pause(CALM_PAUSE_MAX);
         match world.random.below(2) {
             0 => world.work()?,
             _ => {
-                if clients.step(&mut world)? == Heard::DiskFailed {
+                if clients.step(world)? == Heard::DiskFailed {
                     return violation(
                         "a client hears of a failed disk, but nothing fails any more",
                     );
@@ -155,6 +204,22 @@ fn step(world: &mut World, clients: &mut Clients, rates: &Rates) -> Result<(), V
             world.crash()?;
             clients.reconnect(world);
         }
+    } else if falls_to(rates.retention) {
+        world.retain();
+        if world.random.chance(30) {
+            world.crash()?;
+            clients.reconnect(world);
+        }
+    } else if falls_to(rates.broken_directory) {
+        world.call_off_faults();
+        world.break_a_directory();
+        for _ in 0..world.random.below(WORK_WITH_A_BROKEN_DIRECTORY) {
+            world.work()?;
+            clients.step(world)?;
+        }
+        clients.check_the_healthy(world)?;
+    } else if falls_to(rates.rot) {
+        world.rot();
     } else if falls_to(rates.pause) {
         world.pause(PAUSE_MAX);
     } else if falls_to(rates.long_pause) {

@@ -22,8 +22,16 @@ pub(crate) struct Rates {
     pub checkpoint: u64,
     /// Expired offsets are looked for.
     pub expiry: u64,
-    /// A log is compacted: those of committed offsets are.
+    /// A log is compacted.
     pub compaction: u64,
+    /// Retention runs.
+    pub retention: u64,
+    /// A log directory fails for good.
+    pub broken_directory: u64,
+    /// A bit flips under the running broker, in seeds with damage.
+    pub rot: u64,
+    /// Damages while no broker runs: of 100 stops and crashes.
+    pub damage_percent: u64,
     /// Nothing happens for a part of a second.
     pub pause: u64,
     /// Nothing happens for longer than a session.
@@ -48,10 +56,23 @@ impl Rates {
             checkpoint: one_of([0, 10, 40, 40]),
             expiry: one_of([0, 1, 3, 5]),
             compaction: one_of([0, 5, 20, 40]),
+            retention: one_of([0, 2, 10, 30]),
+            broken_directory: one_of([0, 0, 1, 3]),
+            rot: one_of([0, 0, 1, 3]),
+            damage_percent: one_of([0, 0, 0, 20]),
             pause: one_of([0, 5, 20, 60]),
             long_pause: one_of([0, 0, 2, 5]),
             work: one_of([200, 300, 400, 500]),
             flush_percent: one_of([100, 100, 30, 8]),
         }
+    }
+
+    /// How fast each log directory's disk is.
+    pub(crate) fn flush_percents(&self, random: &SimRandom, directories: usize) -> Vec<u64> {
+        let percent = |_| match random.chance(70) {
+            true => self.flush_percent,
+            false => 100,
+        };
+        (0..directories).map(percent).collect()
     }
 }

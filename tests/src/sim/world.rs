@@ -2,18 +2,20 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use millstream_api::{Completion, Effect, Proposal};
+use millstream_api::{Completion, Effect, Proposal, RecordsToDelete};
 use millstream_env::Clock;
-use millstream_env::sim::{SimClock, SimDisk, SimFaults, SimRandom};
+use millstream_env::sim::{SimClock, SimCounts, SimDisk, SimFaults, SimRandom};
 use millstream_log::ScrubOutcome;
 use millstream_metadata::ControllerSettings;
-use millstream_model::{Instant, WallTime};
-use millstream_node::{FlushRound, Node, NodeConfig};
+use millstream_model::{Instant, RequestToken, WallTime};
+use millstream_node::{CompactionConfig, FlushRound, Node, NodeConfig};
 
 use super::connections::Connection;
+use super::damage::Damage;
 use super::{Violation, violation};
 
 /// A defect planted on purpose, which the checkers must find.
@@ -33,15 +35,18 @@ const WALL_START: WallTime = WallTime(1_750_000_000_000);
 /// Bytes of a segment of committed offsets: a few commits, so that there is something to compact.
 const OFFSETS_SEGMENT: &str = "1000";
 const GROUP_SHARDS: i32 = 2;
+/// Memory for the keys of a pass of compaction.
+const COMPACTION_MAP_BYTES: usize = 64 << 10;
 /// Bytes that a disk which is nearly full still takes, at most.
 const ROOM_MAX: u64 = 8_000;
 
 /// A piece of work of one of the shell's threads or connections.
 #[derive(Clone, Copy)]
 enum Work {
-    BeginFlush,
+    BeginFlush(usize),
     EndFlush,
     Propose,
+    DeleteRecords,
     LoadGroups(usize),
     GroupTimer(usize),
     TimeOut(u64),
@@ -53,18 +58,23 @@ pub(crate) struct World {
     pub random: SimRandom,
     pub trace: u64,
     pub crashes: u32,
-    /// How often of 100 a flush that could begin does.
-    pub flush_percent: u64,
+    /// How often of 100 a flush that could begin does, for each log directory.
+    pub flush_percents: Vec<u64>,
     pub compactions: u32,
+    /// Flushes that a slow disk put off.
+    pub put_off: u64,
+    pub damage: Damage,
     pub(crate) clock: Arc<SimClock>,
-    disk: SimDisk,
+    pub(super) disk: SimDisk,
+    pub(super) log_directories: Vec<PathBuf>,
     planted: Planted,
     node: Option<Node>,
     pub(super) connections: BTreeMap<u64, Connection>,
     pub(super) connections_made: u64,
-    /// Flush rounds that have begun, and what their syncs gave where these are over.
-    rounds: Vec<(FlushRound, Option<io::Result<()>>)>,
+    /// Flush rounds that have begun, by their directory, and what their syncs gave where these are over.
+    rounds: Vec<(usize, FlushRound, Option<io::Result<()>>)>,
     proposals: VecDeque<Proposal>,
+    deletions: VecDeque<(RequestToken, Vec<RecordsToDelete>)>,
     loads: BTreeSet<usize>,
     timers: BTreeMap<usize, Instant>,
     news: VecDeque<Completion>,
@@ -86,26 +96,36 @@ pub(crate) fn config() -> NodeConfig {
         fetch_bytes_max: 1 << 20,
         fetch_wait_max: Duration::from_secs(1),
         group_shards: GROUP_SHARDS as usize,
+        compaction: CompactionConfig {
+            map_bytes: COMPACTION_MAP_BYTES,
+            ..CompactionConfig::default()
+        },
         ..NodeConfig::default()
     }
 }
 
 impl World {
-    pub(crate) fn new(seed: u64, planted: Planted) -> Result<World, Violation> {
+    /// A machine with a broker on so many log directories.
+    pub(crate) fn new(seed: u64, planted: Planted, directories: usize) -> Result<World, Violation> {
+        let more = (1..directories).map(|number| PathBuf::from(format!("/data{number}")));
         let mut world = World {
             random: SimRandom::new(seed),
             trace: seed,
             crashes: 0,
-            flush_percent: 100,
+            flush_percents: vec![100; directories],
             compactions: 0,
+            put_off: 0,
+            damage: Damage::default(),
             clock: Arc::new(SimClock::new(WALL_START)),
             disk: SimDisk::default(),
+            log_directories: config().log_directories.into_iter().chain(more).collect(),
             planted,
             node: None,
             connections: BTreeMap::new(),
             connections_made: 0,
             rounds: Vec::new(),
             proposals: VecDeque::new(),
+            deletions: VecDeque::new(),
             loads: BTreeSet::new(),
             timers: BTreeMap::new(),
             news: VecDeque::new(),
@@ -117,6 +137,7 @@ impl World {
 
     /// Starts the broker. A sync that was made to fail may fail the start; the next one holds.
     fn open(&mut self) -> Result<(), Violation> {
+        self.settle_damage()?;
         let fails_a_sync = self.disk.faults().fail_next_sync;
         match self.try_open() {
             Err(_) if fails_a_sync && !self.disk.faults().fail_next_sync => {
@@ -127,8 +148,9 @@ impl World {
         }
     }
 
-    fn try_open(&mut self) -> Result<(), Violation> {
+    pub(super) fn try_open(&mut self) -> Result<(), Violation> {
         let mut config = config();
+        config.log_directories.clone_from(&self.log_directories);
         if self.planted == Planted::AcknowledgeEarly {
             let early = ("millstream.durability".into(), "replicated".into());
             config.controller.file_configs = [early].into_iter().collect();
@@ -171,7 +193,9 @@ impl World {
         self.note(1);
         self.crashes += 1;
         self.forget_process();
+        let stray = self.take_stray_write();
         self.disk.crash(&self.random);
+        self.rot_at_rest(stray);
         self.open()
     }
 
@@ -194,6 +218,7 @@ impl World {
         self.disk.end_process();
         // A broker needs room to start: the operator makes some first.
         self.heal();
+        self.rot_at_rest(None);
         self.open()
     }
 
@@ -208,11 +233,12 @@ impl World {
         Ok(self.disk)
     }
 
-    fn forget_process(&mut self) {
+    pub(super) fn forget_process(&mut self) {
         self.node = None;
         self.connections.clear();
         self.rounds.clear();
         self.proposals.clear();
+        self.deletions.clear();
         self.loads.clear();
         self.timers.clear();
         self.news.clear();
@@ -225,6 +251,40 @@ impl World {
             fail_next_sync: true,
             ..faults
         });
+    }
+
+    /// A log directory fails for good: until the next start no sync succeeds there.
+    pub(crate) fn break_a_directory(&mut self) {
+        self.note(11);
+        let broken = self.random.below(self.log_directories.len() as u64) as usize;
+        self.disk.break_below(Some(&self.log_directories[broken]));
+    }
+
+    /// Whether a failure since the start explains that a partition is not served. `false` for one that
+    /// does not exist.
+    pub(crate) fn may_be_offline(&self, topic: &str, partition: i32) -> bool {
+        let view = self.node().broker.view();
+        let hosted = view.topic(topic);
+        let hosted = hosted.and_then(|topic| topic.partition(partition));
+        hosted.is_some_and(|hosted| {
+            let directory = &self.log_directories[hosted.directory];
+            self.disk.has_failed_below(directory)
+        })
+    }
+
+    /// Whether anything failed since the start.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.disk.has_failed_below("/".as_ref())
+    }
+
+    /// How often the disk's faults struck.
+    pub(crate) fn counts(&self) -> SimCounts {
+        self.disk.counts()
+    }
+
+    /// Faults that are still to come do not; those that lasted do.
+    pub(crate) fn call_off_faults(&mut self) {
+        self.heal();
     }
 
     /// The disk fills up; or, when it is filling up, it has room again.
@@ -268,6 +328,13 @@ impl World {
         }
     }
 
+    /// Retention runs.
+    pub(crate) fn retain(&mut self) {
+        self.note(12);
+        let effects = self.node().enforce_retention();
+        self.carry_out(effects);
+    }
+
     /// Compacts a log, or a part of it. Answers whether there was one to compact.
     pub(crate) fn compact(&mut self) -> bool {
         let steps = match self.random.chance(50) {
@@ -307,9 +374,14 @@ impl World {
         }
         let chosen = self.random.below(ready.len() as u64) as usize;
         match ready[chosen] {
-            Work::BeginFlush | Work::EndFlush if !self.random.chance(self.flush_percent) => {}
-            Work::BeginFlush => self.begin_flush(),
+            Work::BeginFlush(directory) => self.begin_flush(directory),
             Work::EndFlush => self.end_flush(),
+            Work::DeleteRecords => {
+                if let Some((token, records)) = self.deletions.pop_front() {
+                    let effects = self.node().delete_records(token, records);
+                    self.carry_out(effects);
+                }
+            }
             Work::Propose => {
                 if let Some(proposal) = self.proposals.pop_front() {
                     let effects = self.node().propose(proposal);
@@ -338,39 +410,58 @@ impl World {
 
     /// Begins a flush round. Its sync may be over at once, or not before it ends: what is written
     /// between the two is durable, or is not.
-    fn begin_flush(&mut self) {
+    fn begin_flush(&mut self, directory: usize) {
+        if self.is_put_off(directory) {
+            return;
+        }
         let mut effects = Vec::new();
-        if let Some(round) = self.node().begin_flush(0, &mut effects) {
+        if let Some(round) = self.node().begin_flush(directory, &mut effects) {
             let synced = self.random.chance(50).then(|| self.node().sync(&round));
-            self.rounds.push((round, synced));
+            self.rounds.push((directory, round, synced));
         }
         self.carry_out(effects);
     }
 
     fn end_flush(&mut self) {
-        let mut effects = Vec::new();
         let chosen = self.random.below(self.rounds.len() as u64) as usize;
-        let (round, synced) = self.rounds.swap_remove(chosen);
+        if self.is_put_off(self.rounds[chosen].0) {
+            return;
+        }
+        let mut effects = Vec::new();
+        let (_, round, synced) = self.rounds.swap_remove(chosen);
         let synced = synced.unwrap_or_else(|| self.node().sync(&round));
         self.node().end_flush(round, synced, &mut effects);
         self.carry_out(effects);
     }
 
+    fn is_put_off(&mut self, directory: usize) -> bool {
+        let is_put_off = !self.random.chance(self.flush_percents[directory]);
+        self.put_off += u64::from(is_put_off);
+        is_put_off
+    }
+
     /// What each thread would do next.
     fn ready(&self) -> Vec<Work> {
         let now = self.clock.now();
-        let may_begin = self.rounds.len() < ROUNDS_MAX && self.node().awaits_flush(0);
+        let is_busy = |directory: usize| {
+            let rounds = self.rounds.iter().filter(|round| round.0 == directory);
+            rounds.count() == ROUNDS_MAX
+        };
+        let begins =
+            |directory: &usize| !is_busy(*directory) && self.node().awaits_flush(*directory);
+        let begin = (0..self.log_directories.len()).filter(begins);
         let timer = self.timers.iter().find(|(_, at)| **at <= now);
         let ready = [
-            may_begin.then_some(Work::BeginFlush),
             (!self.rounds.is_empty()).then_some(Work::EndFlush),
             (!self.proposals.is_empty()).then_some(Work::Propose),
+            (!self.deletions.is_empty()).then_some(Work::DeleteRecords),
             self.loads.first().map(|shard| Work::LoadGroups(*shard)),
             timer.map(|(shard, _)| Work::GroupTimer(*shard)),
             self.waited_enough().map(Work::TimeOut),
             (!self.news.is_empty()).then_some(Work::Deliver),
         ];
-        ready.into_iter().flatten().collect()
+        let begin = begin.map(Work::BeginFlush);
+        begin.chain(ready.into_iter().flatten()).collect()
     }
 
     pub(super) fn carry_out(&mut self, effects: Vec<Effect>) {
@@ -379,8 +470,9 @@ impl World {
                 Effect::Flush(partition) => {
                     self.node().queue_flush(partition);
                 }
-                // Nobody deletes records here.
-                Effect::DeleteRecords { .. } => {}
+                Effect::DeleteRecords { token, records } => {
+                    self.deletions.push_back((token, records));
+                }
                 Effect::Propose(proposal) => self.proposals.push_back(proposal),
                 Effect::Complete(news) => self.news.push_back(news),
                 Effect::ReloadGroups { shard } => {

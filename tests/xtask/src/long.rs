@@ -14,7 +14,7 @@ use crate::{durability, faults, figures, mutants, recovery, step};
 const FAULTS: &str = "10";
 
 /// What can be run, with what each number means.
-pub const USAGE: &str = "long sim SEEDS | long mutants SEEDS | long flips BYTES | long crash KILLS [SEED] \
+pub const USAGE: &str = "long sim SEEDS [FIRST] | long mutants SEEDS | long flips BYTES | long crash KILLS [SEED] \
     | long powercut CUTS [ext4|xfs] | long faults [COUNT] | long fuzz MINUTES_PER_TARGET [TARGET...] | long figures ROUNDS \
     | long durability ROUNDS | long recovery GIGABYTES";
 
@@ -30,7 +30,7 @@ pub fn run(arguments: &[String]) -> Result<Tally, String> {
         .map_err(|_| format!("{number} is not a number; usage: cargo xtask {USAGE}"))?;
     let began = Instant::now();
     let tally = match what.as_str() {
-        "sim" => step::run(simulation(number).args(["every_seed", "--", "--nocapture"])),
+        "sim" => sim(number, rest.first()),
         "flips" => step::run(&mut flips(number)),
         "mutants" => mutants::run(number),
         "figures" => release() + figures::run(count, &binary()),
@@ -54,6 +54,16 @@ pub fn run(arguments: &[String]) -> Result<Tally, String> {
         began.elapsed().as_secs_f64()
     );
     Ok(tally)
+}
+
+/// So many seeds from the one given on, once each: that a seed is the same twice is for the check.
+fn sim(seeds: &str, first: Option<&String>) -> Tally {
+    let mut command = simulation(seeds);
+    command.env("MILLSTREAM_SIM_ONCE", "1");
+    if let Some(first) = first {
+        command.env("MILLSTREAM_SIM_FIRST", first);
+    }
+    step::run(command.args(["every_seed", "--", "--nocapture"]))
 }
 
 /// The simulation of so many seeds, to be told which of its tests.

@@ -125,6 +125,105 @@ const MUTANTS: &[Mutant] = &[
         text: "known && present.is_some_and(",
         planted: "known && false && present.is_some_and(",
     },
+    Mutant {
+        name: "a failed sync is tried again",
+        file: "broker/node/src/flush.rs",
+        text: "volume.sync(&round.files, &round.directories)",
+        planted: "volume
+            .sync(&round.files, &round.directories)
+            .or_else(|_| volume.sync(&round.files, &round.directories))",
+    },
+    Mutant {
+        name: "one failed directory fails all",
+        file: "broker/node/src/flush.rs",
+        text: "if std::ptr::eq(&self.directories[partition.directory], directory) {",
+        planted: "let _ = directory;
+                if partition.directory < self.directories.len() {",
+    },
+    Mutant {
+        name: "recovery does not sync what it publishes",
+        file: "broker/log/src/open.rs",
+        text: "active.file(place)?.sync_data()?;",
+        planted: "",
+    },
+    Mutant {
+        name: "damage below the recovery point is cut",
+        file: "broker/log/src/open.rs",
+        text: "let point = noted.recovery_point.max(self.gaps_end);",
+        planted: "let point = Offset::ZERO;",
+    },
+    Mutant {
+        name: "serve without checking CRC",
+        file: "broker/log/src/read.rs",
+        text: "check_crc(batch).map_err(|error| damaged(error.to_string()))?;",
+        planted: "",
+    },
+    Mutant {
+        name: "the epoch does not rise",
+        file: "broker/metadata/src/controller.rs",
+        text: "let broker_epoch = last + 1;",
+        planted: "let broker_epoch = last.max(1);",
+    },
+    Mutant {
+        name: "forget one batch of each producer",
+        file: "broker/log/src/producer_state.rs",
+        text: "pub(crate) const BATCHES_MAX: usize = 5;",
+        planted: "pub(crate) const BATCHES_MAX: usize = 4;",
+    },
+    Mutant {
+        name: "metadata is not synced",
+        file: "broker/quorum/src/quorum.rs",
+        text: "        if let Err(source) = log.file.sync_data() {
+            return Err(self.fail(&log.path, source));
+        }
+        log.end += frame.len() as u64;",
+        planted: "        log.end += frame.len() as u64;",
+    },
+    Mutant {
+        name: "the checkpoint is not synced",
+        file: "broker/log/src/checkpoint.rs",
+        text: "        file.sync_data()?;
+        disk.rename(&temporary, &path)?;",
+        planted: "        disk.rename(&temporary, &path)?;",
+    },
+    Mutant {
+        name: "segments go before the new start is durable",
+        file: "broker/node/src/retention.rs",
+        text: "if let Err(error) = self.checkpoint() {
+            tracing::warn!(",
+        planted: "if let Err(error) = Ok::<(), std::io::Error>(()) {
+            tracing::warn!(",
+    },
+    Mutant {
+        name: "DeleteRecords answered before it is durable",
+        file: "broker/node/src/retention.rs",
+        text: "if has_moved && let Err(error) = self.checkpoint() {",
+        planted: "if has_moved && let Err(error) = Ok::<(), std::io::Error>(()) {",
+    },
+    Mutant {
+        name: "compaction drops a key",
+        file: "broker/log/src/compaction/cleaned_batch.rs",
+        text: "is_none_or(|last| last.0 <= record.offset)",
+        planted: "is_none_or(|last| last.0 < record.offset)",
+    },
+    Mutant {
+        name: "tombstones go at once",
+        file: "broker/log/src/compaction/cleaned_batch.rs",
+        text: "header.has_delete_horizon() && self.now.0 >= header.base_timestamp;",
+        planted: "header.base_timestamp > 0;",
+    },
+    Mutant {
+        name: "a replacement is not synced",
+        file: "broker/log/src/compaction/cleaned_segment.rs",
+        text: "self.file.sync_data()?;",
+        planted: "",
+    },
+    Mutant {
+        name: "retention keeps a segment too few",
+        file: "broker/log/src/retention.rs",
+        text: ".is_some_and(|max| size - segment.size >= max);",
+        planted: ".is_some_and(|max| size >= max);",
+    },
 ];
 
 /// Plants each and runs so many seeds; one that survives is a failed test.
@@ -203,6 +302,10 @@ fn simulate(tree: &Path, seeds: &str) -> Result<Outcome, String> {
             .arg(what)
             .current_dir(tree)
             .env("CARGO_TARGET_DIR", target().join("mutants"))
+            // One run finds a defect, and most of the time goes into building.
+            .env("MILLSTREAM_SIM_ONCE", "1")
+            .env("CARGO_INCREMENTAL", "1")
+            .env("CARGO_PROFILE_CI_OPT_LEVEL", "1")
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .status()

@@ -42,7 +42,7 @@ pub(super) struct DiskState {
     pub counts: SimCounts,
     /// Below it no sync succeeds.
     broken: Option<PathBuf>,
-    /// What a sync or a write failed of in this life.
+    /// What a sync or a write failed of, in whole or in part, in this life.
     failed: BTreeSet<PathBuf>,
     operations: u64,
     /// Counts crashes: handles and locks of an earlier life are dead.
@@ -91,7 +91,8 @@ impl SimDisk {
         lock(&self.state).broken = directory.map(Path::to_owned);
     }
 
-    /// Whether a sync failed or a write was refused below this directory since the process began.
+    /// Whether a sync failed, or a write was refused or cut short, below this directory since the process
+    /// began.
     #[must_use]
     pub fn has_failed_below(&self, directory: &Path) -> bool {
         let state = lock(&self.state);
@@ -270,6 +271,9 @@ impl DiskState {
             }
             taken = taken.min(usize::try_from(*room).unwrap_or(usize::MAX));
             *room -= taken as u64;
+        }
+        if taken < bytes {
+            self.failed.insert(path.to_owned());
         }
         Ok(taken)
     }

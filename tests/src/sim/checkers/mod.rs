@@ -1,16 +1,22 @@
 //! What clients saw, one promise in each file.
 
+mod archive;
 mod commits;
 mod lives;
 mod owners;
 mod progress;
 mod records;
+mod table;
+mod trimmed;
 
+pub use archive::{Archive, Kept};
 pub use commits::{Commits, NONE, Sent};
 pub use lives::{Id, Lives};
 pub use owners::Owners;
 pub use progress::Progress;
 pub use records::Records;
+pub use table::{Row, Scan, Table};
+pub use trimmed::{BATCH_BYTES_MAX, Trimmed};
 
 /// All that the clients saw.
 #[derive(Debug, Default)]
@@ -25,4 +31,10 @@ pub struct Seen {
     pub progress: Progress,
     /// The topic that comes and goes.
     pub lives: Lives,
+    /// The topic whose files are damaged.
+    pub archive: Archive,
+    /// The compacted topic.
+    pub table: Table,
+    /// The log whose first records are deleted.
+    pub trimmed: Trimmed,
 }

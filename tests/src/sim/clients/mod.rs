@@ -1,15 +1,20 @@
 //! The simulated clients.
 
+mod archivist;
 mod assignment;
 mod auditor;
 mod consumer;
 mod member;
 mod member_answers;
 mod member_requests;
+mod plain;
+mod probe;
 mod producer;
+mod tabulator;
 mod topic_answers;
 mod topic_owner;
 mod topic_requests;
+mod trimmer;
 
 use std::borrow::Cow;
 
@@ -22,11 +27,14 @@ use super::checkers::Seen;
 use super::wire::{OFFSETS_BY_NAME, call, decode};
 use super::world::World;
 use super::{Violation, violation};
+use archivist::Archivist;
 use auditor::Auditor;
 use consumer::Consumer;
 use member::Member;
 use producer::Producer;
+use tabulator::Tabulator;
 use topic_owner::TopicOwner;
+use trimmer::Trimmer;
 
 pub(crate) const TOPIC: &str = "simulated";
 pub(crate) const PARTITIONS: i32 = 3;
@@ -53,18 +61,29 @@ pub(crate) struct Clients {
     members: Vec<Member>,
     topic_owner: TopicOwner,
     auditor: Auditor,
+    archivist: Archivist,
+    tabulator: Tabulator,
+    trimmer: Trimmer,
+    /// Partitions that acknowledged while another log directory had failed.
+    pub probed: u32,
 }
 
 impl Clients {
     /// Makes the topic and gets the producer ids.
     pub(crate) fn new(world: &mut World) -> Result<Clients, Violation> {
         create_topic(world)?;
+        probe::create(world)?;
+        let mut seen = Seen::default();
         let mut producers = Vec::new();
         for number in 0..PRODUCERS {
             producers.push(Producer::new(world, number % PARTITIONS)?);
         }
         Ok(Clients {
-            seen: Seen::default(),
+            archivist: Archivist::new(world)?,
+            tabulator: Tabulator::new(world)?,
+            trimmer: Trimmer::new(world, &mut seen)?,
+            seen,
+            probed: 0,
             producers,
             consumer: Consumer::new(world),
             members: (0..MEMBERS).map(|_| Member::new(world)).collect(),
@@ -84,6 +103,20 @@ impl Clients {
         }
         self.topic_owner.reconnect(world, &mut self.seen.lives);
         self.auditor.reconnect(world);
+        self.archivist.reconnect(world, &mut self.seen.archive);
+        self.tabulator.reconnect(world, &mut self.seen.table);
+        self.trimmer.reconnect(world);
+    }
+
+    /// While a log directory has failed: the others acknowledge.
+    pub(crate) fn check_the_healthy(&mut self, world: &mut World) -> Result<(), Violation> {
+        self.probed += probe::check(world)?;
+        Ok(())
+    }
+
+    /// Reads that were refused because of damage.
+    pub(crate) fn refused(&self) -> u32 {
+        self.archivist.refused
     }
 
     /// From now on no client dies, leaves, sleeps or deletes. But one member may have gone for good, and
@@ -93,6 +126,7 @@ impl Clients {
             self.members.pop();
         }
         self.topic_owner.calm_down();
+        self.tabulator.calm_down();
         for member in &mut self.members {
             member.calm_down();
         }
@@ -102,7 +136,7 @@ impl Clients {
     pub(crate) fn step(&mut self, world: &mut World) -> Result<Heard, Violation> {
         // A member, and whoever owns a topic, has more to say than a producer.
         let (producers, members) = (self.producers.len(), self.members.len());
-        let others = 4 + 2 * members;
+        let others = 8 + 2 * members;
         let who = world.random.below((producers + others) as u64) as usize;
         let seen = &mut self.seen;
         if let Some(producer) = self.producers.get_mut(who) {
@@ -112,6 +146,9 @@ impl Clients {
             0 => self.consumer.step(world, seen),
             1 => self.auditor.step(world, seen),
             2 | 3 => self.topic_owner.step(world, seen),
+            4 => self.archivist.step(world, seen),
+            5 | 6 => self.tabulator.step(world, seen),
+            7 => self.trimmer.step(world, seen),
             who => self.members[who % members].step(world, seen),
         }
     }
@@ -123,6 +160,7 @@ impl Clients {
             && self.consumer.next().iter().sum::<i64>() >= self.seen.records.acknowledged() as i64
             && self.is_group_done()
             && self.topic_owner.is_done(&mut self.seen.lives)
+            && self.tabulator.is_done()
     }
 
     fn is_group_done(&self) -> bool {
@@ -155,6 +193,9 @@ impl Clients {
     /// Everything has come to its end: what was promised is there.
     pub(crate) fn check_the_end(&mut self, world: &mut World) -> Result<(), Violation> {
         self.seen.records.check_the_end()?;
+        self.archivist
+            .check_the_end(world, &mut self.seen.archive)?;
+        self.trimmer.check_the_end(world, &mut self.seen.trimmed)?;
         let connection = world.connect();
         let sent = self.seen.commits.send();
         let request = member_requests::offsets(0..PARTITIONS);
