@@ -141,10 +141,11 @@ const MUTANTS: &[Mutant] = &[
                 if partition.directory < self.directories.len() {",
     },
     Mutant {
-        name: "recovery does not sync what it publishes",
+        name: "recovery does not sync the names of what it publishes",
         file: "broker/log/src/open.rs",
-        text: "active.file(place)?.sync_data()?;",
-        planted: "",
+        text: "place.disk.sync_directory(&place.directory)?;
+        if is_new && let Some(parent) = place.directory.parent() {",
+        planted: "if is_new && let Some(parent) = place.directory.parent() {",
     },
     Mutant {
         name: "damage below the recovery point is cut",

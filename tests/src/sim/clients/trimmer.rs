@@ -71,10 +71,7 @@ impl Trimmer {
         }
         let end = seen.trimmed.end();
         let asked = match world.random.below(100) {
-            0..=44 => {
-                seen.trimmed.sent += 1;
-                self.write(world)?
-            }
+            0..=44 => self.write(world)?,
             45..=54 => {
                 // Seldom all of them.
                 let far = end.min(seen.trimmed.deleted_to() + 12);
@@ -180,6 +177,7 @@ impl Trimmer {
         world: &mut World,
         trimmed: &mut Trimmed,
     ) -> Result<(), Violation> {
+        world.retain();
         let connection = world.connect();
         let answer = call(world, connection, LIST_OFFSETS, &earliest(self.place))?;
         let (_, start) = listed(&answer)?;
