@@ -11,7 +11,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use millstream_env::Disk;
-use millstream_log::Checkpoint;
+use millstream_log::{Checkpoint, DamagedRange};
 use millstream_protocol::records::{BatchHeader, HEADER_SIZE};
 use millstream_quorum::DIRECTORY_NAME;
 
@@ -23,8 +23,8 @@ pub(crate) const DAMAGED_TOPIC: &str = "archive";
 const SECTOR: u64 = 512;
 /// Damages of a seed, at most.
 const MARKS_MAX: usize = 4;
-/// Where a header holds the leader epoch. No checksum covers it, and nothing contradicts a wrong one where
-/// the log's epochs are gathered from its batches: above the recovery point, and in the last batch.
+/// Where a header holds the leader epoch. No checksum covers it, and above the recovery point nothing but its
+/// neighbours contradicts a wrong one.
 const UNPROTECTED_EPOCH: Range<u64> = 12..16;
 
 /// One damage.
@@ -66,6 +66,17 @@ impl Damage {
     /// Whether anything of a partition was damaged.
     pub(crate) fn is_in(&self, partition: i32) -> bool {
         self.marks.iter().any(|mark| mark.partition == partition)
+    }
+
+    /// Whether damage that was found is damage that was done.
+    pub(crate) fn explains(&self, found: &DamagedRange) -> bool {
+        let partition = partition_of(&found.path);
+        let range = found.offsets.start.0..found.offsets.end.0;
+        self.marks.iter().any(|mark| {
+            Some(mark.partition) == partition
+                && mark.offsets.start < range.end
+                && range.start < mark.offsets.end
+        })
     }
 
     /// Whether a batch with this offset was hit.
@@ -193,11 +204,9 @@ impl World {
         let hit: Vec<&Placed> = batches.iter().filter(hits).collect();
         // Behind the last batch, or behind another damage, nobody reads it.
         let (first, last) = (hit.first()?, hit.last()?);
-        let end = batches.last()?.offsets.end;
         let recovery_point = self.recovery_point(partition).ok()?;
         let is_known_hole = |batch: &&Placed| {
-            hits_only_epoch(&batch.bytes, bytes)
-                && (batch.offsets.end > recovery_point || batch.offsets.end == end)
+            hits_only_epoch(&batch.bytes, bytes) && batch.offsets.end > recovery_point
         };
         if hit.iter().any(is_known_hole) {
             return None;

@@ -136,7 +136,9 @@ impl Archivist {
                 self.refused += 1;
                 Ok(Heard::Nothing)
             }
-            ErrorCode::KafkaStorageError if world.may_be_offline(DAMAGED_TOPIC, partition) => {
+            ErrorCode::KafkaStorageError | ErrorCode::RequestTimedOut
+                if world.may_be_offline(DAMAGED_TOPIC, partition) =>
+            {
                 Ok(Heard::DiskFailed)
             }
             code => violation(format!("partition {partition} of the archive: {code:?}")),

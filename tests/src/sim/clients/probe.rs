@@ -32,7 +32,8 @@ pub(super) fn check(world: &mut World) -> Result<u32, Violation> {
         world.disconnect(connection);
         match produced(&answer)? {
             (ErrorCode::None, _) => acknowledged += 1,
-            (ErrorCode::KafkaStorageError, _) if world.may_be_offline(TOPIC, partition) => {}
+            (ErrorCode::KafkaStorageError | ErrorCode::RequestTimedOut, _)
+                if world.may_be_offline(TOPIC, partition) => {}
             (code, _) => {
                 return violation(format!(
                     "partition {partition} is refused with {code:?}, but its log directory has not failed"

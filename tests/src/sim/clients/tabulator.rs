@@ -204,7 +204,9 @@ impl Tabulator {
     fn hear_refusal(&self, world: &World, code: ErrorCode) -> Result<Heard, Violation> {
         let may_be_offline = world.may_be_offline(self.place.0, self.place.1);
         match code {
-            ErrorCode::KafkaStorageError if may_be_offline => Ok(Heard::DiskFailed),
+            ErrorCode::KafkaStorageError | ErrorCode::RequestTimedOut if may_be_offline => {
+                Ok(Heard::DiskFailed)
+            }
             code => violation(format!("the table: {code:?}")),
         }
     }

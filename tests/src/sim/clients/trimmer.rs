@@ -136,7 +136,9 @@ impl Trimmer {
             Asked::Delete(offset) => match deleted(&answer)? {
                 (ErrorCode::None, start) => trimmed.delete(offset, start)?,
                 // A start is durable when its log directory's checkpoint is, which may have failed.
-                (ErrorCode::KafkaStorageError, _) if world.has_failed() => {
+                (ErrorCode::KafkaStorageError, _)
+                    if world.may_be_offline(self.place.0, self.place.1) =>
+                {
                     return Ok(Heard::DiskFailed);
                 }
                 (code, _) => return violation(format!("DeleteRecords: {code:?}")),
@@ -166,7 +168,9 @@ impl Trimmer {
     fn hear_refusal(&self, world: &World, code: ErrorCode) -> Result<Heard, Violation> {
         let may_be_offline = world.may_be_offline(self.place.0, self.place.1);
         match code {
-            ErrorCode::KafkaStorageError if may_be_offline => Ok(Heard::DiskFailed),
+            ErrorCode::KafkaStorageError | ErrorCode::RequestTimedOut if may_be_offline => {
+                Ok(Heard::DiskFailed)
+            }
             code => violation(format!("the trimmed log: {code:?}")),
         }
     }
