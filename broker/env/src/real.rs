@@ -13,8 +13,8 @@ use millstream_model::{Instant, WallTime};
 use crate::volume::RealVolume;
 use crate::{Clock, DirectoryEntry, Disk, File, Random, Space, Volume};
 
-/// At least as large as a page of the cache, or a multiple of it.
-const PAGE: u64 = 64 << 10;
+/// As large as the largest piece that the page cache keeps a file in (a huge page), or a multiple of it.
+const CACHED_PIECE: u64 = 2 << 20;
 
 /// The operating system's clocks.
 pub struct RealClock {
@@ -209,8 +209,8 @@ impl File for RealFile {
 
     fn forget_cached(&self, position: u64) -> io::Result<()> {
         self.file.sync_data()?;
-        // Pages are dropped whole; the kernel keeps the one that is only partly in the range.
-        let start = position / PAGE * PAGE;
+        // The kernel keeps a piece that is only partly in the range.
+        let start = position / CACHED_PIECE * CACHED_PIECE;
         rustix::fs::fadvise(&self.file, start, None, rustix::fs::Advice::DontNeed)?;
         Ok(())
     }
