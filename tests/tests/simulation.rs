@@ -6,8 +6,12 @@ use millstream_tests::sim::{Planted, run};
 
 const SEEDS: u64 = 300;
 
-/// `MILLSTREAM_SIM_SEEDS` runs more, `MILLSTREAM_SIM_FIRST` begins elsewhere.
+/// `MILLSTREAM_SIM_SEEDS` runs more, `MILLSTREAM_SIM_FIRST` begins elsewhere,
+/// `MILLSTREAM_SIM_LOG` shows what the broker logs.
 fn seeds() -> std::ops::Range<u64> {
+    if std::env::var_os("MILLSTREAM_SIM_LOG").is_some() {
+        tracing_subscriber::fmt().without_time().init();
+    }
     let read = |name| std::env::var(name).ok().and_then(|text| text.parse().ok());
     let first = read("MILLSTREAM_SIM_FIRST").unwrap_or(1);
     first..first + read("MILLSTREAM_SIM_SEEDS").unwrap_or(SEEDS)

@@ -157,7 +157,8 @@ impl Node {
             directory.fail(&format_args!("a sync failed: {error}"));
         }
         directory.note_synced(self.now().since(round.began));
-        if synced.is_err() {
+        // Another round may have been told of what this one lost.
+        if directory.has_failed() {
             for (taken, _) in &round.ends {
                 directory.release(taken, Ended::Failed);
             }

@@ -304,7 +304,10 @@ impl Node {
         for directory in touched {
             let path = &self.directories[directory].path;
             if let Err(error) = self.disk.sync_directory(path) {
-                tracing::warn!(path = %path.display(), %error, "removal is not durable yet");
+                // A topic of the same name must not begin here: its first names could meet the last ones
+                // of this, which nobody knows to be gone.
+                let reason = format_args!("a removal could not be synced: {error}");
+                self.lose_directory(directory, &reason, effects);
             }
         }
         self.ask_for_room();

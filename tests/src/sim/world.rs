@@ -272,11 +272,6 @@ impl World {
         })
     }
 
-    /// Whether anything failed since the start.
-    pub(crate) fn has_failed(&self) -> bool {
-        self.disk.has_failed_below("/".as_ref())
-    }
-
     /// How often the disk's faults struck.
     pub(crate) fn counts(&self) -> SimCounts {
         self.disk.counts()

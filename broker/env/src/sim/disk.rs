@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::file::{FileState, SimFile};
@@ -312,8 +313,10 @@ impl Disk for SimDisk {
                 file
             }
         };
+        let failures_told = AtomicU64::new(lock(&file).failed_syncs);
         Ok(Arc::new(SimFile {
             file,
+            failures_told,
             path: path.to_owned(),
             disk: self.clone(),
             life: state.life,

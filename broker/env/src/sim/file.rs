@@ -2,6 +2,7 @@
 
 use std::io::{self, IoSlice};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::disk::{DiskState, SimDisk, lock};
@@ -17,6 +18,8 @@ pub(super) struct FileState {
     pub durable: Arc<Vec<u8>>,
     pub visible: Arc<Vec<u8>>,
     pub pending: Vec<Change>,
+    /// How often a write-back failed.
+    pub failed_syncs: u64,
 }
 
 #[derive(Clone)]
@@ -50,6 +53,7 @@ impl FileState {
             durable: Arc::clone(&bytes),
             visible: bytes,
             pending: Vec::new(),
+            failed_syncs: 0,
         }
     }
 
@@ -183,6 +187,8 @@ fn sectors(position: u64, bytes: &[u8]) -> Vec<Change> {
 /// A handle of a file.
 pub(super) struct SimFile {
     pub file: Arc<Mutex<FileState>>,
+    /// Of the write-backs that failed, those that this handle was told of, or that were before it was opened.
+    pub failures_told: AtomicU64,
     /// Where it was when it was opened.
     pub path: PathBuf,
     pub disk: SimDisk,
@@ -252,6 +258,13 @@ impl File for SimFile {
         if fails {
             // The pages are marked clean: a later sync has nothing to write.
             file.pending.clear();
+            file.failed_syncs += 1;
+        }
+        // As the kernel does: each open file is told once.
+        let told = self
+            .failures_told
+            .swap(file.failed_syncs, Ordering::Relaxed);
+        if told < file.failed_syncs {
             return Err(io::Error::other("simulated sync failure"));
         }
         if !lies {
