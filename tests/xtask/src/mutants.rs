@@ -126,19 +126,27 @@ const MUTANTS: &[Mutant] = &[
         planted: "known && false && present.is_some_and(",
     },
     Mutant {
+        name: "two rounds sync through one descriptor",
+        file: "broker/log/src/flush.rs",
+        text: "match self.place.disk.open(&path, false) {
+            Err(_) => FlushBeside::Wait,",
+        planted: "let _ = path;
+        match active.file(&self.place) {
+            Err(_) => FlushBeside::Wait,",
+    },
+    Mutant {
         name: "a failed sync is tried again",
         file: "broker/node/src/flush.rs",
-        text: "volume.sync(&round.files, &round.directories)",
-        planted: "volume
+        text: "directory.sync(&round.files, &round.directories)",
+        planted: "directory
             .sync(&round.files, &round.directories)
-            .or_else(|_| volume.sync(&round.files, &round.directories))",
+            .or_else(|_| directory.sync(&round.files, &round.directories))",
     },
     Mutant {
         name: "one failed directory fails all",
         file: "broker/node/src/flush.rs",
-        text: "if std::ptr::eq(&self.directories[partition.directory], directory) {",
-        planted: "let _ = directory;
-                if partition.directory < self.directories.len() {",
+        text: "if failed.get(partition.directory) == Some(&true) {",
+        planted: "if failed.contains(&true) {",
     },
     Mutant {
         name: "recovery does not sync the names of what it publishes",
