@@ -145,20 +145,21 @@ impl Node {
     /// Syncs all that a round took. Holds no lock.
     pub fn sync(&self, round: &FlushRound) -> io::Result<()> {
         let directory = &self.directories[round.directory];
-        directory.sync(&round.files, &round.directories)
+        let synced = directory.sync(&round.files, &round.directories);
+        if let Err(error) = &synced {
+            // A failed sync leaves unknown what of the unflushed bytes is on disk, and the kernel may have
+            // marked them clean. At once: it tells one of several rounds, and the others that all is well.
+            directory.fail(&format_args!("a sync failed: {error}"));
+        }
+        synced
     }
 
     /// Ends a round: publishes its ends, or takes the directory offline.
     pub fn end_flush(&self, round: FlushRound, synced: io::Result<()>, effects: &mut Vec<Effect>) {
         let directory = &self.directories[round.directory];
-        if let Err(error) = &synced {
-            // A failed sync leaves unknown what of the unflushed bytes is on disk, and the kernel may have
-            // marked them clean. Before the partitions may be in another round, which would publish that.
-            directory.fail(&format_args!("a sync failed: {error}"));
-        }
         directory.note_synced(self.now().since(round.began));
         // Another round may have been told of what this one lost.
-        if directory.has_failed() {
+        if synced.is_err() || directory.has_failed() {
             for (taken, _) in &round.ends {
                 directory.release(taken, Ended::Failed);
             }
