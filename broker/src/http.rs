@@ -9,6 +9,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use axum::Router;
@@ -17,6 +18,7 @@ use axum::http::StatusCode;
 use axum::routing::get;
 use axum::serve::Listener;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Sleep, sleep};
 
@@ -91,6 +93,29 @@ pub fn router(health: Arc<Health>) -> Router {
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .with_state(health)
+}
+
+/// Serves as [`serve`] does, on a thread of its own: whatever holds up the others, one can ask how the
+/// broker is.
+pub fn serve_apart(
+    listener: TcpListener,
+    health: Arc<Health>,
+    stop: watch::Receiver<bool>,
+) -> io::Result<JoinHandle<()>> {
+    let listener = listener.into_std()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let run = move || {
+        let served = runtime.block_on(async {
+            serve(TcpListener::from_std(listener)?, health, stop).await;
+            io::Result::Ok(())
+        });
+        if let Err(error) = served {
+            tracing::error!(%error, "HTTP is not served");
+        }
+    };
+    thread::Builder::new().name("http".to_owned()).spawn(run)
 }
 
 /// Serves until `stop` is true (or its sender gone), then lets answers under way end.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use millstream_api::HostPort;
+use millstream_api::{GateLimits, HostPort};
 use millstream_env::{RealClock, RealDisk, RealRandom};
 use millstream_metadata::ControllerSettings;
 use millstream_node::{Node, NodeConfig, OpenError};
@@ -70,7 +70,8 @@ pub async fn run(config: Config) -> Result<(), ServeError> {
     let (http, http_address) = bind(&config.http_listen, "millstream.http.listen").await?;
     let health = Arc::new(Health::default());
     let (http_stop, http_stopped) = watch::channel(false);
-    let http = tokio::spawn(http::serve(http, Arc::clone(&health), http_stopped));
+    let http = http::serve_apart(http, Arc::clone(&health), http_stopped)
+        .map_err(failed("cannot serve HTTP"))?;
     let limits = NetLimits {
         frame_bytes_max: config.request_bytes_max,
         outgoing_bytes_max: 1 << 20,
@@ -99,7 +100,8 @@ pub async fn run(config: Config) -> Result<(), ServeError> {
     let kafka_address = listeners[0]
         .local_address()
         .map_err(failed("cannot read a bound address"))?;
-    let opened = tokio::task::spawn_blocking(move || open(config)).await;
+    let threads = tokio::runtime::Handle::current().metrics().num_workers();
+    let opened = tokio::task::spawn_blocking(move || open(config, threads)).await;
     let node = opened
         .map_err(io::Error::other)
         .map_err(failed("opening ended early"))??;
@@ -137,11 +139,13 @@ pub async fn run(config: Config) -> Result<(), ServeError> {
         .map_err(io::Error::other)
         .and_then(|closed| closed);
     http_stop.send_replace(true);
-    let _ = http.await;
+    let ended = tokio::task::spawn_blocking(move || http.join());
+    let _ = ended.await;
     closed.map_err(failed("closing the data directories failed"))
 }
 
-fn open(config: Config) -> Result<Node, ServeError> {
+/// `threads`: how many serve connections.
+fn open(config: Config, threads: usize) -> Result<Node, ServeError> {
     let mut controller = ControllerSettings {
         num_partitions: config.num_partitions,
         default_replication_factor: config.default_replication_factor,
@@ -173,6 +177,11 @@ fn open(config: Config) -> Result<Node, ServeError> {
         reserve_bytes: config.reserve_bytes,
         safe_mode_crashes: config.safe_mode_crashes,
         scrub: config.scrub,
+        gates: GateLimits {
+            queued_bytes_max: config.directory_queue_bytes_max,
+            threads,
+            ..GateLimits::default()
+        },
     };
     let (clock, random) = (Arc::new(RealClock::default()), Arc::new(RealRandom));
     Node::open(Arc::new(RealDisk), clock, random, node).map_err(|error| match error {

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!   connection tasks ─┐                       ┌─ flushers, a few threads per log directory
-//!   flushers ─────────┼─► carry_out(effects) ─┼─ metadata, one thread: decide, append, fsync, apply
+//!   flushers, queues ─┼─► carry_out(effects) ─┼─ queues, one thread per log directory: steps for a slow one
+//!                     │                       ├─ metadata, one thread: decide, append, fsync, apply
 //!   metadata, groups ─┘                       ├─ groups, one thread: load shards, run timers
 //!                                             ├─ retention, one thread: move and shorten logs
 //!                                             ├─ compaction, one thread: one log after the other
@@ -14,13 +15,14 @@
 //! bring the news.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use millstream_api::{Effect, Proposal, RecordsToDelete};
 use millstream_model::{Instant, RequestToken};
-use millstream_node::Node;
+use millstream_node::{Node, QueueRest};
 
 use crate::net::Inboxes;
 use crate::throttle::Throttle;
@@ -47,6 +49,7 @@ pub struct Shell {
     /// The mailboxes of the connections.
     pub inboxes: Inboxes,
     flushers: Vec<Work<()>>,
+    queues: Vec<Work<()>>,
     proposals: Work<VecDeque<Proposal>>,
     groups: Work<GroupWork>,
     checkpoints: Work<()>,
@@ -77,6 +80,7 @@ impl Shell {
             node,
             inboxes: Inboxes::default(),
             flushers: (0..directories).map(|_| Work::default()).collect(),
+            queues: (0..directories).map(|_| Work::default()).collect(),
             proposals: Work::default(),
             groups: Work::default(),
             checkpoints: Work::default(),
@@ -93,6 +97,7 @@ impl Shell {
             for _ in 0..FLUSHERS {
                 threads.push(self.spawn("flush", move |shell| shell.run_flusher(directory))?);
             }
+            threads.push(self.spawn("queue", move |shell| shell.run_queue(directory))?);
         }
         threads.push(self.spawn("metadata", |shell| shell.run_metadata())?);
         threads.push(self.spawn("groups", |shell| shell.run_groups())?);
@@ -120,8 +125,8 @@ impl Shell {
 
     /// Ends the threads once their work is done, and waits for them.
     pub fn stop(&self, threads: Threads) {
-        for flusher in &self.flushers {
-            flusher.close();
+        for work in self.flushers.iter().chain(&self.queues) {
+            work.close();
         }
         self.proposals.close();
         self.groups.close();
@@ -147,6 +152,7 @@ impl Shell {
                         self.flushers[directory].give(|()| {});
                     }
                 }
+                Effect::RunQueue(directory) => self.queues[directory].give(|()| {}),
                 Effect::Propose(proposal) => self.proposals.give(|all| all.push_back(proposal)),
                 Effect::DeleteRecords { token, records } => {
                     self.deletions.give(|all| all.push((token, records)));
@@ -179,6 +185,25 @@ impl Shell {
                 self.carry_out(std::mem::take(&mut effects));
             }
             self.carry_out(effects);
+        }
+    }
+
+    fn run_queue(&self, directory: usize) {
+        let work = &self.queues[directory];
+        let mut wait = None;
+        while work.take(wait).is_some() {
+            wait = loop {
+                let mut effects = Vec::new();
+                let step = AssertUnwindSafe(|| self.node.run_queue(directory, &mut effects));
+                // A panic under a partition's lock takes that partition out of service, and no other.
+                let rest = catch_unwind(step).unwrap_or(QueueRest::None);
+                self.carry_out(effects);
+                match rest {
+                    QueueRest::None => {}
+                    QueueRest::Until(at) => break Some(at.since(self.node.now())),
+                    QueueRest::UntilCalled => break None,
+                }
+            };
         }
     }
 

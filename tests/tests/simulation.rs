@@ -28,6 +28,7 @@ fn every_seed_holds_and_gives_the_same_trace_twice() {
     let (mut compactions, mut scans, mut deletions, mut expirations) = (0, 0, 0, 0);
     let (mut probed, mut refused_reads, mut refused_starts, mut put_off) = (0, 0, 0, 0);
     let mut faults = SimCounts::default();
+    let (mut queued_steps, mut queue_refusals) = (0, 0);
     for seed in seeds() {
         let once =
             run(seed, Planted::Nothing).unwrap_or_else(|broken| panic!("seed {seed}: {broken}"));
@@ -49,13 +50,16 @@ fn every_seed_holds_and_gives_the_same_trace_twice() {
         refused_starts += once.refused_starts;
         put_off += once.put_off;
         faults += once.faults;
+        queued_steps += once.queued_steps;
+        queue_refusals += once.queue_refusals;
     }
     println!(
         "simulation: {} seeds, {acknowledged} batches and {commits} commits acknowledged, \
          {generations} generations, {lives} lives of a topic, {crashes} crashes, \
          {compactions} compactions, {scans} scans of a compacted topic, {deletions} deletions of records, \
          {expirations} logs with retention, {probed} partitions beside a failed directory, \
-         {refused_reads} reads and {refused_starts} starts refused for damage, {put_off} flushes put off; {faults}",
+         {refused_reads} reads and {refused_starts} starts refused for damage, {put_off} flushes put off, {queued_steps} steps \
+         queued for a slow disk and {queue_refusals} batches refused; {faults}",
         seeds().count()
     );
     assert!(acknowledged > 0 && commits > 0 && generations > 0);
@@ -64,6 +68,7 @@ fn every_seed_holds_and_gives_the_same_trace_twice() {
         assert!(
             expirations > 0 && probed > 0 && refused_reads > 0 && refused_starts > 0 && put_off > 0
         );
+        assert!(queued_steps > 0 && queue_refusals > 0);
         for (name, count) in faults.named() {
             assert!(count > 0, "no {name}");
         }

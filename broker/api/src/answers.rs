@@ -13,8 +13,10 @@ use millstream_protocol::ErrorCode;
 use millstream_protocol::frame::Frame;
 use millstream_replica::AckFailure;
 
+use crate::append::AppendRefusal;
 use crate::context::CloseReason;
 use crate::handlers::{ParkedFetch, ParkedGroup, ParkedProduce, ParkedProposal};
+use crate::queued::StoredAppend;
 use crate::{Broker, Context, Handled, ProposalAnswer};
 
 /// A request whose answer comes later, and what is needed to give it.
@@ -27,15 +29,17 @@ pub enum Parked {
     Group(ParkedGroup),
     /// Waits for the metadata log.
     Proposal(ParkedProposal),
+    /// Is handled elsewhere, later. What it hears before that is kept.
+    Queued(Vec<CompletionEvent>),
 }
 
 impl Parked {
     /// When to answer with what there is. `None` where something else keeps the time.
     fn deadline(&self) -> Option<Instant> {
         match self {
-            Parked::Produce(produce) => Some(produce.deadline()),
+            Parked::Produce(produce) => produce.deadline(),
             Parked::Fetch(fetch) => Some(fetch.deadline()),
-            Parked::Group(_) | Parked::Proposal(_) => None,
+            Parked::Group(_) | Parked::Proposal(_) | Parked::Queued(_) => None,
         }
     }
 }
@@ -52,6 +56,15 @@ pub struct Completion {
 /// What a parked request may hear.
 #[derive(Debug)]
 pub enum CompletionEvent {
+    /// One batch of a produce request that was queued is in the log, or was refused.
+    Stored {
+        /// Which of the request's waiting batches.
+        slot: u32,
+        /// Where it is, or why not.
+        outcome: Box<Result<StoredAppend, AppendRefusal>>,
+    },
+    /// A request that was queued was handled.
+    Handled(Box<Handled>),
     /// One batch of a produce request is durable, or never will be.
     Appended {
         /// Which of the request's waiting batches.
@@ -141,15 +154,8 @@ impl AnswerQueue {
 
     /// Takes the outcome of the request that was given [`AnswerQueue::next_token`].
     pub fn push(&mut self, handled: Handled) -> Result<(), CloseReason> {
-        match handled {
-            Handled::Answered(frame) => {
-                self.ready_bytes += frame.len();
-                self.slots.push_back(Slot::Ready(frame));
-            }
-            Handled::Silent => self.slots.push_back(Slot::Silent),
-            Handled::Parked(parked) => self.slots.push_back(Slot::Parked(parked)),
-            Handled::Close(reason) => return Err(reason),
-        }
+        self.slots
+            .push_back(Slot::new(handled, &mut self.ready_bytes)?);
         Ok(())
     }
 
@@ -184,23 +190,42 @@ impl AnswerQueue {
         let Some(index) = completion.token.request.checked_sub(self.front_request) else {
             return Ok(());
         };
-        context.token = completion.token;
+        let token = completion.token;
+        context.token = token;
+        let mut kept = Vec::new();
         self.step(index as usize, |parked| match (parked, completion.event) {
+            (Parked::Queued(early), CompletionEvent::Handled(handled)) => {
+                kept = std::mem::take(early);
+                Ok(Some(*handled))
+            }
+            (Parked::Queued(early), event) => {
+                early.push(event);
+                Ok(None)
+            }
+            (Parked::Produce(produce), CompletionEvent::Stored { slot, outcome }) => {
+                produce.handle_stored(slot, *outcome)
+            }
             (Parked::Produce(produce), CompletionEvent::Appended { slot, result }) => {
                 produce.handle_appended(slot, result)
             }
-            (Parked::Fetch(fetch), CompletionEvent::RecordsArrived) => fetch.look(broker, context),
+            (Parked::Fetch(fetch), CompletionEvent::RecordsArrived) => {
+                answered(fetch.look(broker, context))
+            }
             (Parked::Group(group), CompletionEvent::Group { answer, refused }) => {
-                group.handle_answer(answer, refused)
+                answered(group.handle_answer(answer, refused))
             }
             (Parked::Proposal(proposal), CompletionEvent::Proposal(answer)) => {
-                proposal.handle_answer(answer)
+                answered(proposal.handle_answer(answer))
             }
             (_, event) => {
                 debug_assert!(false, "news {event:?} for a request of another kind");
                 Ok(None)
             }
-        })
+        })?;
+        for event in kept {
+            self.handle_completion(broker, context, Completion { token, event })?;
+        }
+        Ok(())
     }
 
     /// The next time at which [`AnswerQueue::handle_timeout`] has something to do.
@@ -232,8 +257,8 @@ impl AnswerQueue {
             context.token = self.token(index);
             self.step(index, |parked| match parked {
                 Parked::Produce(produce) => produce.handle_timeout(),
-                Parked::Fetch(fetch) => fetch.handle_timeout(broker, context),
-                Parked::Group(_) | Parked::Proposal(_) => Ok(None),
+                Parked::Fetch(fetch) => answered(fetch.handle_timeout(broker, context)),
+                Parked::Group(_) | Parked::Proposal(_) | Parked::Queued(_) => Ok(None),
             })?;
         }
         Ok(())
@@ -245,9 +270,9 @@ impl AnswerQueue {
             let Slot::Parked(parked) = slot else { continue };
             context.token = self.token(index);
             match *parked {
-                Parked::Fetch(fetch) => fetch.unpark(context.token),
+                Parked::Fetch(fetch) => fetch.unpark(broker, context),
                 Parked::Group(group) => group.disconnect(broker, context),
-                Parked::Produce(_) | Parked::Proposal(_) => {}
+                Parked::Produce(_) | Parked::Proposal(_) | Parked::Queued(_) => {}
             }
         }
     }
@@ -255,7 +280,7 @@ impl AnswerQueue {
     fn step(
         &mut self,
         index: usize,
-        news: impl FnOnce(&mut Parked) -> Result<Option<Frame>, CloseReason>,
+        news: impl FnOnce(&mut Parked) -> Result<Option<Handled>, CloseReason>,
     ) -> Result<(), CloseReason> {
         let Some(slot) = self.slots.get_mut(index) else {
             return Ok(());
@@ -263,10 +288,27 @@ impl AnswerQueue {
         let Slot::Parked(parked) = slot else {
             return Ok(());
         };
-        if let Some(frame) = news(parked)? {
-            self.ready_bytes += frame.len();
-            *slot = Slot::Ready(frame);
+        if let Some(handled) = news(parked)? {
+            *slot = Slot::new(handled, &mut self.ready_bytes)?;
         }
         Ok(())
     }
+}
+
+impl Slot {
+    fn new(handled: Handled, ready_bytes: &mut usize) -> Result<Slot, CloseReason> {
+        Ok(match handled {
+            Handled::Answered(frame) => {
+                *ready_bytes += frame.len();
+                Slot::Ready(frame)
+            }
+            Handled::Silent => Slot::Silent,
+            Handled::Parked(parked) => Slot::Parked(parked),
+            Handled::Close(reason) => return Err(reason),
+        })
+    }
+}
+
+fn answered(answer: Result<Option<Frame>, CloseReason>) -> Result<Option<Handled>, CloseReason> {
+    Ok(answer?.map(Handled::Answered))
 }

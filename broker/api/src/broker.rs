@@ -10,7 +10,10 @@ use millstream_metadata::OFFSETS_TOPIC;
 use millstream_model::{Instant, NodeId, TopicId, WallTime};
 use millstream_replica::{HostedPartition, Released};
 
+use crate::directory_gate::DirectoryGates;
 use crate::group_shard::GroupShard;
+use crate::queued::{QueuedStep, ShardStep};
+use crate::visit::Visit;
 use crate::{Completion, CompletionEvent, Effect, View};
 
 /// Tombstones that one expiry run of a shard writes, roughly: the lock is not held for longer.
@@ -45,6 +48,8 @@ pub struct BrokerConfig {
 pub struct Broker {
     /// The settings.
     pub config: BrokerConfig,
+    /// Who may enter the partitions of which log directory.
+    pub gates: DirectoryGates,
     view: ArcSwap<View>,
     shards: Vec<GroupShard>,
     producer_ids: Mutex<std::ops::Range<i64>>,
@@ -57,11 +62,13 @@ impl Broker {
     pub fn new(
         config: BrokerConfig,
         view: View,
+        gates: DirectoryGates,
         random: Box<dyn Fn() -> u64 + Send + Sync>,
     ) -> Broker {
         let shards = (0..config.group_shards).map(GroupShard::new).collect();
         Broker {
             config,
+            gates,
             view: ArcSwap::from_pointee(view),
             shards,
             producer_ids: Mutex::new(0..0),
@@ -150,28 +157,98 @@ impl Broker {
         wall: WallTime,
         effects: &mut Vec<Effect>,
     ) {
-        if let Some(shard) = self.shards.get(shard) {
-            shard.handle_timeout(self, now, wall, effects);
-        }
+        self.run_in_shard(shard, ShardStep::Timers, now, wall, effects);
     }
 
     /// Topics are gone: every loaded group shard forgets their offsets.
     pub fn handle_topics_deleted(
         &self,
         deleted: &[(Arc<str>, TopicId)],
+        now: Instant,
         wall: WallTime,
         effects: &mut Vec<Effect>,
     ) {
-        for shard in &self.shards {
-            // One that is not loaded forgets them when its offsets expire.
-            let _not_loaded = shard.step_if_active(self, wall, effects, |shard| {
-                shard.handle_topics_deleted(deleted)
-            });
+        let deleted: Arc<[_]> = deleted.into();
+        for shard in 0..self.shards.len() {
+            let step = ShardStep::ForgetTopics(Arc::clone(&deleted));
+            self.run_in_shard(shard, step, now, wall, effects);
         }
     }
 
-    /// A group shard forgets offsets and groups whose time is over (`offsets.retention.minutes`).
+    /// Runs a step of a group shard here, or has it queued where its log directory is slow.
+    pub(crate) fn run_in_shard(
+        &self,
+        shard: usize,
+        step: ShardStep,
+        now: Instant,
+        wall: WallTime,
+        effects: &mut Vec<Effect>,
+    ) {
+        let mut visit = Visit::new(self);
+        match self.directory_of_shard(shard) {
+            Some(directory) if !visit.may_wait_in(directory) => {
+                self.queue_in_shard(shard, directory, step, effects);
+            }
+            _ => self.carry_out_in_shard(shard, step, now, wall, effects),
+        }
+    }
+
+    /// Queues a step of a group shard.
+    pub fn queue_in_shard(
+        &self,
+        shard: usize,
+        directory: usize,
+        step: ShardStep,
+        effects: &mut Vec<Effect>,
+    ) {
+        let queued = self.queue(directory, QueuedStep::Shard { shard, step }, effects);
+        debug_assert!(queued.is_ok(), "it needs no room");
+    }
+
+    pub(crate) fn carry_out_in_shard(
+        &self,
+        shard: usize,
+        step: ShardStep,
+        now: Instant,
+        wall: WallTime,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(shard) = self.shards.get(shard) else {
+            return;
+        };
+        // A shard that is not loaded has no timers and no members; offsets of topics that are gone it
+        // forgets when they expire.
+        let _not_loaded = match step {
+            ShardStep::Timers => return shard.handle_timeout(self, now, wall, effects),
+            ShardStep::ForgetTopics(topics) => shard
+                .step_if_active(self, wall, effects, |shard| {
+                    shard.handle_topics_deleted(&topics)
+                })
+                .is_err(),
+            ShardStep::Disconnect { group_id, token } => shard
+                .step_if_active(self, wall, effects, |shard| {
+                    shard.handle_disconnect(now, wall, &group_id, token)
+                })
+                .is_err(),
+            ShardStep::Load => unreachable!("the node loads shards"),
+        };
+    }
+
+    /// The log directory that holds a group shard's records, if there is one.
+    #[must_use]
+    pub fn directory_of_shard(&self, shard: usize) -> Option<usize> {
+        let view = self.view();
+        let partition = view.topic(OFFSETS_TOPIC)?.partition(shard as i32)?;
+        Some(partition.directory)
+    }
+
+    /// A group shard forgets offsets and groups whose time is over (`offsets.retention.minutes`). Where its
+    /// log directory is slow, they are forgotten another time.
     pub fn handle_group_expiry(&self, shard: usize, wall: WallTime, effects: &mut Vec<Effect>) {
+        let directory = self.directory_of_shard(shard);
+        if directory.is_some_and(|directory| self.gates.is_closed(directory)) {
+            return;
+        }
         if let Some(shard) = self.shards.get(shard) {
             let _not_loaded = shard.step_if_active(self, wall, effects, |shard| {
                 shard.handle_expiry(wall, EXPIRED_RECORDS_MAX)

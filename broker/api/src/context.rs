@@ -7,6 +7,7 @@ use millstream_protocol::frame::Frame;
 use millstream_replica::HostedPartition;
 
 use crate::answers::{Completion, Parked};
+use crate::directory_gate::QueueFull;
 use crate::proposal::RecordsToDelete;
 use crate::{HostPort, Proposal};
 
@@ -31,12 +32,16 @@ pub struct Context<'a> {
     pub client: &'a Client,
     /// What must happen elsewhere, in order.
     pub effects: &'a mut Vec<Effect>,
+    /// Whether the step runs where it may wait for a slow disk; otherwise what would is queued.
+    pub may_wait: bool,
 }
 
 /// Something a step asks of its caller. Effects of one step are carried out in order, after it.
 pub enum Effect {
     /// The partition has unflushed bytes: take it into the next round of its directory.
     Flush(Arc<HostedPartition>),
+    /// Steps are queued for a slow log directory: its thread carries them out.
+    RunQueue(usize),
     /// Decide this at the metadata log.
     Propose(Proposal),
     /// Delete the first records of partitions, make that durable, and answer the request.
@@ -81,6 +86,24 @@ pub enum Handled {
     Close(CloseReason),
 }
 
+impl Handled {
+    /// The request is handled elsewhere, later.
+    pub(crate) fn queued() -> Handled {
+        Handled::Parked(Box::new(Parked::Queued(Vec::new())))
+    }
+}
+
+impl std::fmt::Debug for Handled {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Handled::Answered(_) => "Answered",
+            Handled::Silent => "Silent",
+            Handled::Parked(_) => "Parked",
+            Handled::Close(_) => "Close",
+        })
+    }
+}
+
 /// Why a connection is closed without an answer, as Kafka does for what it cannot parse.
 #[derive(Debug, thiserror::Error)]
 pub enum CloseReason {
@@ -103,6 +126,9 @@ pub enum CloseReason {
     /// A produce with `acks=0` failed: there is no other way to say so.
     #[error("produce with acks=0 failed: {0}")]
     SilentProduceFailed(millstream_protocol::ErrorCode),
+    /// Too much waits for a slow log directory to let another request wait.
+    #[error(transparent)]
+    QueueFull(#[from] QueueFull),
     /// The answer could not be encoded: our fault.
     #[error("answer to {request} cannot be encoded: {cause}")]
     Unencodable {

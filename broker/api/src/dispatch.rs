@@ -20,8 +20,8 @@ use crate::{Broker, Context, Handled, handlers};
 pub(crate) struct Request<'a> {
     pub reply: Reply,
     pub client_id: &'a str,
-    /// The size of the allocation that the request's bytes are slices of.
-    pub frame_bytes: usize,
+    /// The whole of it; the request's bytes are slices of this.
+    pub frame: &'a Bytes,
 }
 
 /// Handles one frame (without its length prefix). Never panics on input: what cannot be parsed
@@ -68,7 +68,7 @@ fn route(
     let request = Request {
         reply,
         client_id: &client_id,
-        frame_bytes: frame.len(),
+        frame,
     };
     let decoder = &mut decoder;
     Ok(match api_key {
@@ -82,7 +82,7 @@ fn route(
         }
         ApiKey::ListOffsets => {
             let body: ListOffsetsRequest<'_> = body(decoder, reply)?;
-            handlers::list_offsets::handle(broker, &request, &body)
+            handlers::list_offsets::handle(broker, context, &request, &body)
         }
         ApiKey::Metadata => {
             let body: MetadataRequest<'_> = body(decoder, reply)?;
@@ -138,7 +138,7 @@ fn route(
         }
         ApiKey::OffsetForLeaderEpoch => {
             let body: OffsetForLeaderEpochRequest<'_> = body(decoder, reply)?;
-            handlers::offset_for_leader_epoch::handle(broker, &request, &body)
+            handlers::offset_for_leader_epoch::handle(broker, context, &request, &body)
         }
         _ => {
             return Err(CloseReason::NotAdvertised {

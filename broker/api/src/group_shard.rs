@@ -264,21 +264,23 @@ impl Active {
             ..validation_rules(&topic.config, wall)
         };
         let validated = validate(&batch, &rules).map_err(|refusal| failed(&refusal))?;
+        let size = batch.len();
+        let timed = broker.gates.time_write(self.partition.directory);
         let append = {
             let mut locked = self
                 .partition
                 .lock()
                 .map_err(|_| failed(&"the partition is offline"))?;
-            let frame_bytes = batch.len();
-            let append =
-                locked.handle_append(batch, frame_bytes, &validated, Acks::Leader, NOBODY, wall);
+            let append = locked.handle_append(batch, size, &validated, Acks::Leader, NOBODY, wall);
             if locked.log().is_offline() {
                 // The next round retires what has failed.
                 queue_flush(&self.partition, effects);
             }
             append
         };
+        drop(timed);
         let append = append.map_err(|error| failed(&error))?;
+        broker.gates.note_appended(&self.partition, size);
         if append.needs_flush {
             queue_flush(&self.partition, effects);
         }

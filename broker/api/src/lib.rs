@@ -8,25 +8,32 @@
 #![forbid(unsafe_code)]
 
 mod answers;
+mod append;
 mod broker;
 mod context;
+mod directory_gate;
 mod dispatch;
 mod frame_budget;
 mod group_shard;
 mod handlers;
 mod host_port;
 mod proposal;
+mod queued;
 mod reply;
 mod supported;
 mod view;
+mod visit;
 
 pub use answers::{AnswerLimits, AnswerQueue, Completion, CompletionEvent};
+pub use append::AppendRefusal;
 pub use broker::{Broker, BrokerConfig};
 pub use context::{Client, CloseReason, Context, Effect, Handled};
+pub use directory_gate::{DirectoryGates, Entered, GateLimits, NextStep, QueueFull};
 pub use dispatch::handle_frame;
 pub use frame_budget::{FrameBudget, FrameTicket};
 pub use group_shard::GroupShard;
 pub use host_port::{HostPort, InvalidHostPort};
 pub use proposal::{DeletedRecords, Proposal, ProposalAnswer, RecordsToDelete};
+pub use queued::{QueuedAppend, QueuedRequest, QueuedStep, ShardStep, StoredAppend};
 pub use supported::{SupportedApi, supported_apis};
 pub use view::{HostedTopic, View};

@@ -19,7 +19,7 @@
 //!
 //! Bytes that no round has synced are kept under a budget, under every durability: the kernel's own limit
 //! on dirty pages is never reached, which would stop the writers to all disks. While the directory is slow
-//! the budget is a sixteenth, so that a round, and all that waits for one, does not take minutes.
+//! the budget is a quarter, so that a round, and all that waits for one, takes seconds.
 
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ const CALM_MAX: Duration = Duration::from_secs(60);
 /// Who turns slow again within so many calm times of being fast has relapsed.
 const RELAPSE_CALMS: u32 = 10;
 /// The part of the budget that a slow directory has.
-const SLOW_SHARE: u64 = 16;
+const SLOW_SHARE: u64 = 4;
 
 /// What a fast directory keeps to.
 #[derive(Clone, Copy, Debug)]
@@ -49,7 +49,9 @@ impl Default for HealthLimits {
         HealthLimits {
             write_max: Duration::from_millis(50),
             round_max: Duration::from_secs(1),
-            unflushed_bytes_max: 256 << 20,
+            // More than a fast disk writes between two rounds; half a minute's worth at 1 MiB/s, which a
+            // disk that turns that slow has to write before it takes anything new.
+            unflushed_bytes_max: 32 << 20,
         }
     }
 }
@@ -136,8 +138,14 @@ impl DirectoryHealth {
 
     /// Time passes: a round that goes on for too long is noticed before it is over.
     pub fn handle_time(&mut self, now: Instant) -> Option<SlowCause> {
-        let oldest = self.rounds.iter().min().copied()?;
+        let oldest = self.oldest_round()?;
         self.check_round(oldest, now)
+    }
+
+    /// When the oldest round that is not over began.
+    #[must_use]
+    pub fn oldest_round(&self) -> Option<Instant> {
+        self.rounds.iter().min().copied()
     }
 
     /// Makes the directory fast if it has been calm for long enough. Answers whether it is fast. Its owner

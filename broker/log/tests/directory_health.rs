@@ -63,9 +63,9 @@ fn a_full_budget_makes_it_slow_until_half_is_synced() {
     health.handle_unflushed(801, at(100));
     assert!(!health.try_become_fast(at(5000)));
     assert!(health.next_try(at(5000)).unwrap() > at(5000));
-    health.handle_unflushed(100, at(5100));
-    assert!(!health.has_room(), "a slow directory has a sixteenth");
-    health.handle_unflushed(99, at(5200));
+    health.handle_unflushed(400, at(5100));
+    assert!(!health.has_room(), "a slow directory has a quarter");
+    health.handle_unflushed(399, at(5200));
     assert!(health.has_room());
     assert!(health.try_become_fast(at(5200)));
 }

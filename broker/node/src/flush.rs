@@ -42,6 +42,8 @@ pub struct FlushRound {
     began: Instant,
     files: Vec<Arc<dyn File>>,
     directories: Vec<PathBuf>,
+    /// Bytes that were appended to its partitions since the rounds before took theirs.
+    bytes: u64,
 }
 
 impl Node {
@@ -77,8 +79,10 @@ impl Node {
             }
             let round = self.take_ends(directory, taken, effects);
             if !round.ends.is_empty() {
+                self.broker.gates.begin_round(directory, round.began);
                 return Some(round);
             }
+            self.note_flushed(directory, round.bytes, effects);
         }
     }
 
@@ -94,9 +98,13 @@ impl Node {
             began: self.now(),
             files: Vec::with_capacity(taken.len()),
             directories: Vec::new(),
+            bytes: 0,
         };
         let mut names = BTreeSet::new();
         for taken in taken {
+            let bytes = taken.partition.take_unflushed();
+            // Of one that is gone or offline too: nobody will flush them.
+            round.bytes += bytes;
             let durable = match self.take_end(&taken, effects) {
                 FlushBeside::Work(work) => {
                     round.files.extend(work.files);
@@ -105,7 +113,11 @@ impl Node {
                     continue;
                 }
                 FlushBeside::Nothing => self.directories[directory].release(&taken, Ended::Idle),
-                FlushBeside::Wait => self.directories[directory].put_back(&taken),
+                FlushBeside::Wait => {
+                    round.bytes -= bytes;
+                    taken.partition.note_unflushed(bytes);
+                    self.directories[directory].put_back(&taken)
+                }
             };
             self.publish(&taken.partition, durable, effects);
         }
@@ -156,6 +168,8 @@ impl Node {
 
     /// Ends a round: publishes its ends, or takes the directory offline.
     pub fn end_flush(&self, round: FlushRound, synced: io::Result<()>, effects: &mut Vec<Effect>) {
+        let gates = &self.broker.gates;
+        gates.end_round(round.directory, round.began, self.now());
         let directory = &self.directories[round.directory];
         directory.note_synced(self.now().since(round.began));
         // Another round may have been told of what this one lost.
@@ -166,6 +180,7 @@ impl Node {
             self.retire_failed(effects);
             return;
         }
+        self.note_flushed(round.directory, round.bytes, effects);
         for (taken, end) in round.ends {
             let durable = directory.release(&taken, Ended::Synced(end));
             self.publish(&taken.partition, durable, effects);
@@ -185,6 +200,13 @@ impl Node {
                 Err(_) => continue,
             };
             self.broker.handle_released(partition, released, effects);
+        }
+    }
+
+    /// Bytes are no longer unflushed, for which the queue of the directory may have waited.
+    fn note_flushed(&self, directory: usize, bytes: u64, effects: &mut Vec<Effect>) {
+        if self.broker.gates.note_flushed(directory, bytes) {
+            effects.push(Effect::RunQueue(directory));
         }
     }
 
@@ -208,6 +230,11 @@ impl Node {
             .collect();
         if !failed.contains(&true) {
             return;
+        }
+        for (directory, _) in failed.iter().enumerate().filter(|(_, failed)| **failed) {
+            // What is queued need not wait for a round any more: there will be none.
+            self.broker.gates.handle_failed(directory);
+            effects.push(Effect::RunQueue(directory));
         }
         let view = self.broker.view();
         for topic in view.topics() {

@@ -1,6 +1,6 @@
 //! Group shards: loading them from their partition, and their timers.
 
-use millstream_api::Effect;
+use millstream_api::{Effect, ShardStep};
 use millstream_coordinator::Shard;
 use millstream_metadata::OFFSETS_TOPIC;
 use millstream_protocol::records::{batches, records_of};
@@ -11,8 +11,20 @@ use crate::Node;
 const LOAD_BYTES: usize = 1 << 20;
 
 impl Node {
-    /// Loads a shard of the group coordinator from its partition.
+    /// Loads a shard of the group coordinator from its partition; where that lies in a slow directory, has
+    /// the directory's own thread do it.
     pub fn load_groups(&self, shard: usize) -> Vec<Effect> {
+        let directory = self.broker.directory_of_shard(shard);
+        let Some(directory) = directory.filter(|directory| self.is_slow(*directory)) else {
+            return self.load_groups_here(shard);
+        };
+        let mut effects = Vec::new();
+        self.broker
+            .queue_in_shard(shard, directory, ShardStep::Load, &mut effects);
+        effects
+    }
+
+    pub(crate) fn load_groups_here(&self, shard: usize) -> Vec<Effect> {
         let mut effects = Vec::new();
         if let Err(reason) = self.try_load_groups(shard, &mut effects) {
             tracing::error!(shard, reason, "groups could not be loaded");

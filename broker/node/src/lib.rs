@@ -2,7 +2,7 @@
 //!
 //! A [`Node`] opens the log directories, replays the metadata log, hosts the partitions and gives the
 //! shell its steps: [`Node::flush`] a directory, [`Node::propose`] a change of metadata,
-//! [`Node::load_groups`], [`Node::group_timeout`], [`Node::checkpoint`], [`Node::enforce_retention`],
+//! [`Node::run_queue`] of a slow directory, [`Node::load_groups`], [`Node::group_timeout`], [`Node::checkpoint`], [`Node::enforce_retention`],
 //! [`Node::compact_once`], [`Node::scrub_once`]. Requests go to [`Node::broker`]. Every step returns the effects to carry out. The shell calls the steps from
 //! threads; the simulation calls the same ones in an order a seed decides.
 
@@ -18,6 +18,7 @@ mod metadata;
 mod node;
 mod open;
 mod placement;
+mod queue;
 mod retention;
 mod room;
 mod safe_mode;
@@ -29,4 +30,5 @@ pub use directories::LogDirectory;
 pub use flush::FlushRound;
 pub use node::{Node, NodeConfig};
 pub use open::{OpenError, check_metadata};
+pub use queue::QueueRest;
 pub use scrub::ScrubConfig;

@@ -156,7 +156,7 @@ impl Node {
                 .map(|topic| (topic.name.clone(), topic.id))
                 .collect();
             self.broker
-                .handle_topics_deleted(&names, self.wall_time(), effects);
+                .handle_topics_deleted(&names, self.now(), self.wall_time(), effects);
         }
         if let Some(offsets) = delta
             .created

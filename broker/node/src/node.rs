@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use millstream_api::{Broker, Effect, View};
+use millstream_api::{Broker, Effect, GateLimits, View};
 use millstream_coordinator::GroupConfig;
 use millstream_env::{Clock, Disk, Random, is_disk_failure};
 use millstream_log::{CacheBudget, Checkpoint, CheckpointEntry, Noted};
@@ -59,6 +59,8 @@ pub struct NodeConfig {
     pub safe_mode_crashes: usize,
     /// How sealed segments are scrubbed.
     pub scrub: ScrubConfig,
+    /// When a log directory is slow, and what may wait for it.
+    pub gates: GateLimits,
 }
 
 /// A broker without log directories, which are to be given; otherwise Kafka's defaults, where it has them.
@@ -82,6 +84,7 @@ impl Default for NodeConfig {
             reserve_bytes: Some(0),
             safe_mode_crashes: 0,
             scrub: ScrubConfig::default(),
+            gates: GateLimits::default(),
         }
     }
 }

@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use millstream_api::{Broker, BrokerConfig, View};
+use millstream_api::{Broker, BrokerConfig, DirectoryGates, View};
 use millstream_env::{Clock, Disk, Random};
 use millstream_log::CacheBudget;
 use millstream_metadata::{Controller, DirectoryAssignment, Image, Record, decode_records};
-use millstream_model::{DirectoryId, TopicId};
+use millstream_model::{DirectoryId, Instant, TopicId};
 use millstream_quorum::{DIRECTORY_NAME, Loaded, ProposeError, Quorum};
 
 use crate::directory_start::{StartingDirectory, begin_all, without_metadata};
@@ -157,7 +157,14 @@ impl Node {
         };
         let bits = Arc::clone(&random);
         let view = View::new(Arc::clone(&image));
-        let broker = Broker::new(broker_config, view, Box::new(move || bits.next_u64()));
+        let paths = config.log_directories.iter();
+        let gates = DirectoryGates::new(
+            paths.map(|path| path.display().to_string()),
+            config.gates,
+            clock_of(&clock),
+        );
+        let random_bits = Box::new(move || bits.next_u64());
+        let broker = Broker::new(broker_config, view, gates, random_bits);
         let started = (clock.now(), clock.wall_time());
         let scrub_from = new_id(&*random);
         let node = Node {
@@ -232,6 +239,11 @@ impl Node {
         }
         Ok(image)
     }
+}
+
+fn clock_of(clock: &Arc<dyn Clock>) -> Box<dyn Fn() -> Instant + Send + Sync> {
+    let clock = Arc::clone(clock);
+    Box::new(move || clock.now())
 }
 
 /// The metadata that a log of it holds. *Errors*: why it makes no sense.

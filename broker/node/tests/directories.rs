@@ -174,6 +174,7 @@ impl Bench {
             token: answers.next_token(),
             client: &client,
             effects: &mut effects,
+            may_wait: false,
         };
         let handled = handle_frame(broker, &mut context, &bytes);
         answers.push(handled).unwrap();

@@ -1,7 +1,7 @@
 //! A partition as the rest of the broker holds it: its names beside the lock around it.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, TryLockError};
 
 use millstream_model::{TopicId, TopicPartition};
 
@@ -19,6 +19,8 @@ pub struct HostedPartition {
     partition: Option<Mutex<Partition>>,
     is_offline: AtomicBool,
     awaits_flush: AtomicBool,
+    /// Bytes that were appended and that no flush round has taken.
+    unflushed_bytes: AtomicU64,
     is_deleted: AtomicBool,
 }
 
@@ -52,6 +54,7 @@ impl HostedPartition {
             partition: None,
             is_offline: AtomicBool::new(true),
             awaits_flush: AtomicBool::new(false),
+            unflushed_bytes: AtomicU64::new(0),
             is_deleted: AtomicBool::new(false),
         }
     }
@@ -61,6 +64,18 @@ impl HostedPartition {
     pub fn lock(&self) -> Result<MutexGuard<'_, Partition>, PartitionOffline> {
         let partition = self.partition.as_ref().ok_or(PartitionOffline)?;
         partition.lock().map_err(|_| PartitionOffline)
+    }
+
+    /// As [`HostedPartition::lock`], but does not wait: `None` when somebody has the lock.
+    pub fn try_lock(&self) -> Option<Result<MutexGuard<'_, Partition>, PartitionOffline>> {
+        let Some(partition) = &self.partition else {
+            return Some(Err(PartitionOffline));
+        };
+        match partition.try_lock() {
+            Ok(locked) => Some(Ok(locked)),
+            Err(TryLockError::Poisoned(_)) => Some(Err(PartitionOffline)),
+            Err(TryLockError::WouldBlock) => None,
+        }
     }
 
     /// Notes that it takes no requests until the next start.
@@ -73,6 +88,16 @@ impl HostedPartition {
     pub fn is_offline(&self) -> bool {
         let is_poisoned = self.partition.as_ref().is_some_and(Mutex::is_poisoned);
         is_poisoned || self.is_offline.load(Ordering::Acquire)
+    }
+
+    /// Counts bytes that were appended.
+    pub fn note_unflushed(&self, bytes: u64) {
+        self.unflushed_bytes.fetch_add(bytes, Ordering::AcqRel);
+    }
+
+    /// Takes the count of bytes that were appended since it was taken last.
+    pub fn take_unflushed(&self) -> u64 {
+        self.unflushed_bytes.swap(0, Ordering::AcqRel)
     }
 
     /// Notes that the partition has unflushed bytes. Answers whether this is news, so that each

@@ -58,6 +58,7 @@ pub(super) static LIVE: &[Setting] = &[
     of("millstream.log.dir.reserve.bytes", Long, "-1", AtLeast(-1), "Bytes that records of clients leave free in each log directory, for committed offsets, metadata and recovery; past that they are refused with KAFKA_STORAGE_ERROR until there is room. -1: 1 GiB, or a twentieth of a smaller file system's size; 0: none."),
     of("millstream.safe.mode.crashes", Int, "5", Between(0, RecentStarts::MAX as i64), "After so many crashes within ten minutes the broker starts in safe mode: everything is read and groups work, records are refused, and logs are left as they are, until it was stopped cleanly and started again. 0: never."),
     of("millstream.durability", Text, "fsync", OneOf(&["fsync", "replicated"]), "When acks=all is answered: fsync, once every in-sync replica has it on stable storage; replicated, once it is in their memory (Kafka's rule)."),
+    of("millstream.log.dir.queue.bytes", Long, "33554432", AtLeast(1), "Bytes of appends that wait for one data directory while its disk is slow; past that, producers are told to try again (REQUEST_TIMED_OUT). Other requests that wait for it have as much."),
     of("log.segment.bytes", Int, "1073741824", AtLeast(1_048_576), "Largest size of a segment file."),
     of("log.roll.ms", Long, "", AtLeast(1), "Longest span of record time in a segment; wins over log.roll.hours."),
     of("log.roll.hours", Int, "168", AtLeast(1), "Longest span of record time in a segment, in hours."),

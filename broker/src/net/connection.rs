@@ -389,6 +389,7 @@ impl Connection {
             token: self.answers.next_token(),
             client: &self.client,
             effects,
+            may_wait: false,
         };
         let mut parts = ConnectionParts {
             shell: &self.shell,

@@ -106,6 +106,11 @@ impl Broker {
         }
     }
 
+    /// Its process's id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Kills the process at once (SIGKILL). *Errors*: it had ended by itself.
     pub(crate) fn kill(&mut self) -> Result<(), Failure> {
         if let Ok(Some(status)) = self.child.try_wait() {

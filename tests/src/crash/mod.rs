@@ -28,7 +28,7 @@ mod producer;
 mod reader;
 mod reserve;
 mod volume;
-mod wire;
+pub(crate) mod wire;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -40,7 +40,7 @@ use std::time::{Duration, Instant};
 use millstream_env::Random;
 use millstream_env::sim::SimRandom;
 
-use broker::Broker;
+pub(crate) use broker::Broker;
 pub use broker::ServeCommand;
 pub use ending::Ending;
 use oracle::Oracle;

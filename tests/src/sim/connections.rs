@@ -112,6 +112,7 @@ impl World {
             token: connection.answers.next_token(),
             client: &connection.client,
             effects: &mut effects,
+            may_wait: false,
         };
         let outcome = step(node, &mut connection.answers, &mut context);
         self.connections.insert(id, connection);

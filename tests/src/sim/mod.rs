@@ -79,6 +79,10 @@ pub struct Trace {
     pub put_off: u64,
     /// Faults of the disk.
     pub faults: SimCounts,
+    /// Steps that were queued for a slow disk.
+    pub queued_steps: u32,
+    /// Batches that its queue had no room for.
+    pub queue_refusals: u32,
 }
 
 /// A promise that was broken.
@@ -149,6 +153,8 @@ fn run_in(
                 refused_starts: world.damage.refused_starts,
                 put_off: world.put_off,
                 faults: world.counts(),
+                queued_steps: world.queued_steps,
+                queue_refusals: world.queue_refusals,
             });
         }
         world.pause(CALM_PAUSE_MAX);
@@ -190,6 +196,8 @@ fn step(world: &mut World, clients: &mut Clients, rates: &Rates) -> Result<(), V
         world.fail_a_sync();
     } else if falls_to(rates.disk_room) {
         world.change_disk_room();
+    } else if falls_to(rates.slow_disk) {
+        world.change_disk_speed();
     } else if falls_to(rates.short_write) {
         world.cut_a_write_short();
     } else if falls_to(rates.checkpoint) {

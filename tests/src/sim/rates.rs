@@ -16,6 +16,8 @@ pub(crate) struct Rates {
     pub fail_sync: u64,
     /// The disk becomes full, or has room again.
     pub disk_room: u64,
+    /// The disk becomes slow, or fast again.
+    pub slow_disk: u64,
     /// The next write is cut short.
     pub short_write: u64,
     /// Recovery points are written.
@@ -52,6 +54,7 @@ impl Rates {
             kill: one_of([0, 1, 2, 8]),
             fail_sync: one_of([0, 1, 2, 5]),
             disk_room: one_of([0, 0, 4, 12]),
+            slow_disk: one_of([0, 0, 3, 10]),
             short_write: one_of([0, 0, 3, 15]),
             checkpoint: one_of([0, 10, 40, 40]),
             expiry: one_of([0, 1, 3, 5]),

@@ -6,13 +6,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use millstream_api::{Completion, Effect, Proposal, RecordsToDelete};
+use millstream_api::{Completion, Effect, GateLimits, Proposal, RecordsToDelete};
 use millstream_env::Clock;
 use millstream_env::sim::{SimClock, SimCounts, SimDisk, SimFaults, SimRandom};
-use millstream_log::ScrubOutcome;
+use millstream_log::{HealthLimits, ScrubOutcome};
 use millstream_metadata::ControllerSettings;
 use millstream_model::{Instant, RequestToken, WallTime};
-use millstream_node::{CompactionConfig, FlushRound, Node, NodeConfig};
+use millstream_node::{CompactionConfig, FlushRound, Node, NodeConfig, QueueRest};
 
 use super::connections::Connection;
 use super::damage::Damage;
@@ -40,11 +40,18 @@ const COMPACTION_MAP_BYTES: usize = 64 << 10;
 /// Bytes that a disk which is nearly full still takes, at most.
 const ROOM_MAX: u64 = 8_000;
 
+/// The longest that a write or a sync of a slow disk takes. Some are not slow enough to be noticed.
+const SLOW_MS_MAX: u64 = 300;
+/// Bytes that may be unflushed, and queued for a slow disk: a few batches.
+const UNFLUSHED_BYTES_MAX: u64 = 8_000;
+const QUEUED_BYTES_MAX: usize = 4_000;
+
 /// A piece of work of one of the shell's threads or connections.
 #[derive(Clone, Copy)]
 enum Work {
     BeginFlush(usize),
     EndFlush,
+    RunQueue(usize),
     Propose,
     DeleteRecords,
     LoadGroups(usize),
@@ -64,6 +71,10 @@ pub(crate) struct World {
     /// Flushes that a slow disk put off.
     pub put_off: u64,
     pub damage: Damage,
+    /// Steps that were queued for a slow disk.
+    pub queued_steps: u32,
+    /// Batches that the queue had no room for.
+    pub queue_refusals: u32,
     pub(crate) clock: Arc<SimClock>,
     pub(super) disk: SimDisk,
     pub(super) log_directories: Vec<PathBuf>,
@@ -73,6 +84,8 @@ pub(crate) struct World {
     pub(super) connections_made: u64,
     /// Flush rounds that have begun, by their directory, and what their syncs gave where these are over.
     rounds: Vec<(usize, FlushRound, Option<io::Result<()>>)>,
+    /// Directories whose threads have something to do, and from when on.
+    queues: BTreeMap<usize, Instant>,
     proposals: VecDeque<Proposal>,
     deletions: VecDeque<(RequestToken, Vec<RecordsToDelete>)>,
     loads: BTreeSet<usize>,
@@ -100,6 +113,14 @@ pub(crate) fn config() -> NodeConfig {
             map_bytes: COMPACTION_MAP_BYTES,
             ..CompactionConfig::default()
         },
+        gates: GateLimits {
+            health: HealthLimits {
+                unflushed_bytes_max: UNFLUSHED_BYTES_MAX,
+                ..HealthLimits::default()
+            },
+            queued_bytes_max: QUEUED_BYTES_MAX,
+            ..GateLimits::default()
+        },
         ..NodeConfig::default()
     }
 }
@@ -116,6 +137,8 @@ impl World {
             compactions: 0,
             put_off: 0,
             damage: Damage::default(),
+            queued_steps: 0,
+            queue_refusals: 0,
             clock: Arc::new(SimClock::new(WALL_START)),
             disk: SimDisk::default(),
             log_directories: config().log_directories.into_iter().chain(more).collect(),
@@ -124,12 +147,14 @@ impl World {
             connections: BTreeMap::new(),
             connections_made: 0,
             rounds: Vec::new(),
+            queues: BTreeMap::new(),
             proposals: VecDeque::new(),
             deletions: VecDeque::new(),
             loads: BTreeSet::new(),
             timers: BTreeMap::new(),
             news: VecDeque::new(),
         };
+        world.disk.set_clock(Arc::clone(&world.clock));
         world.heal();
         world.open()?;
         Ok(world)
@@ -237,6 +262,7 @@ impl World {
         self.node = None;
         self.connections.clear();
         self.rounds.clear();
+        self.queues.clear();
         self.proposals.clear();
         self.deletions.clear();
         self.loads.clear();
@@ -291,6 +317,17 @@ impl World {
             Some(_) => None,
         };
         self.disk.set_faults(SimFaults { room, ..faults });
+    }
+
+    /// The disk becomes slow; or, when it is slow, it is fast again.
+    pub(crate) fn change_disk_speed(&mut self) {
+        self.note(9);
+        let faults = self.disk.faults();
+        let slow = match faults.slow {
+            None => Some(Duration::from_millis(self.random.below(SLOW_MS_MAX))),
+            Some(_) => None,
+        };
+        self.disk.set_faults(SimFaults { slow, ..faults });
     }
 
     pub(crate) fn cut_a_write_short(&mut self) {
@@ -383,6 +420,7 @@ impl World {
                     self.carry_out(effects);
                 }
             }
+            Work::RunQueue(directory) => self.run_queue(directory),
             Work::Propose => {
                 if let Some(proposal) = self.proposals.pop_front() {
                     let effects = self.node().propose(proposal);
@@ -441,6 +479,23 @@ impl World {
         is_put_off
     }
 
+    /// The thread of a slow directory carries out a step.
+    fn run_queue(&mut self, directory: usize) {
+        self.queues.remove(&directory);
+        let mut effects = Vec::new();
+        match self.node().run_queue(directory, &mut effects) {
+            QueueRest::None => {
+                self.queued_steps += 1;
+                self.queues.insert(directory, Instant(0));
+            }
+            QueueRest::Until(at) => {
+                self.queues.insert(directory, at);
+            }
+            QueueRest::UntilCalled => {}
+        }
+        self.carry_out(effects);
+    }
+
     /// What each thread would do next.
     fn ready(&self) -> Vec<Work> {
         let now = self.clock.now();
@@ -451,9 +506,11 @@ impl World {
         let begins =
             |directory: &usize| !is_busy(*directory) && self.node().awaits_flush(*directory);
         let begin = (0..self.log_directories.len()).filter(begins);
+        let queue = self.queues.iter().find(|(_, at)| **at <= now);
         let timer = self.timers.iter().find(|(_, at)| **at <= now);
         let ready = [
             (!self.rounds.is_empty()).then_some(Work::EndFlush),
+            queue.map(|(directory, _)| Work::RunQueue(*directory)),
             (!self.proposals.is_empty()).then_some(Work::Propose),
             (!self.deletions.is_empty()).then_some(Work::DeleteRecords),
             self.loads.first().map(|shard| Work::LoadGroups(*shard)),
@@ -473,6 +530,9 @@ impl World {
                 }
                 Effect::DeleteRecords { token, records } => {
                     self.deletions.push_back((token, records));
+                }
+                Effect::RunQueue(directory) => {
+                    self.queues.insert(directory, Instant(0));
                 }
                 Effect::Propose(proposal) => self.proposals.push_back(proposal),
                 Effect::Complete(news) => self.news.push_back(news),

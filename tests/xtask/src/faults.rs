@@ -1,5 +1,5 @@
-//! Brokers whose disk fails them: power cuts, a sync that fails, a disk that is full. The crash test's load
-//! and judge, with other endings.
+//! Brokers whose disk fails them: power cuts, a sync that fails, a disk that is full, with the crash test's load
+//! and judge; and a disk that is slow.
 //!
 //! Power cuts and full disks need file systems of their own: root, loop devices and `mkfs`. Where nobody
 //! may mount, they are skipped even if nothing else may be left out.
@@ -37,6 +37,32 @@ pub fn faults(broker: &Path, count: &str) -> Tally {
         + full_disk(broker, "full-disk", count)
         + full_disk(broker, "nearly-full-disk", count)
         + in_folder(broker, "crash-loop", count)
+}
+
+/// Measures a fast disk beside a slow one for so many seconds, each without and with the load. With
+/// `good_enough_ms` a p99 below that is taken, whatever the ratio.
+pub fn slow_disk(broker: &Path, seconds: &str, good_enough_ms: &str) -> Tally {
+    let has_groups = ["/sys/fs/cgroup/blkio", "/sys/fs/cgroup/cgroup.controllers"];
+    if !has_groups.iter().any(|path| Path::new(path).exists()) {
+        println!("SKIP slow disk: there are no control groups for block devices");
+        return Tally::skip();
+    }
+    if let Some(left_out) = left_out("slow disk", &["mkfs.ext4", "mount", "umount"]) {
+        return left_out;
+    }
+    let mut command = Command::new(built("slow_disk"));
+    command
+        .arg("--millstream")
+        .arg(broker)
+        .args(["--seconds", seconds, "--good-enough-ms", good_enough_ms])
+        .arg("--scratch")
+        .arg(target().join("slow-disk"))
+        .arg("--fast")
+        .arg(target().join("slow-disk-fast"))
+        // That the disk is slow is what it will say.
+        .env("MILLSTREAM_LOG", "error")
+        .current_dir(root());
+    step::run_as_one(&mut command)
 }
 
 fn under_strace(broker: &Path, ending: &str, count: &str) -> Tally {

@@ -15,7 +15,8 @@ const FAULTS: &str = "10";
 
 /// What can be run, with what each number means.
 pub const USAGE: &str = "long sim SEEDS [FIRST] | long mutants SEEDS | long flips BYTES | long crash KILLS [SEED] \
-    | long powercut CUTS [ext4|xfs] | long faults [COUNT] | long fuzz MINUTES_PER_TARGET [TARGET...] | long figures ROUNDS \
+    | long powercut CUTS [ext4|xfs] | long faults [COUNT] | long slowdisk SECONDS \
+    | long fuzz MINUTES_PER_TARGET [TARGET...] | long figures ROUNDS \
     | long durability ROUNDS | long recovery GIGABYTES";
 
 /// Runs one of them.
@@ -41,6 +42,7 @@ pub fn run(arguments: &[String]) -> Result<Tally, String> {
             with_load(|| faults::powercut(&binary(), number, file_system))
         }
         "faults" => with_load(|| faults::faults(&binary(), number)),
+        "slowdisk" => with_load(|| faults::slow_disk(&binary(), number, "0")),
         "crash" => crash(number, rest.first().map_or("1", String::as_str)),
         "fuzz" => step::run(
             script("tests/fuzz/run.sh")
@@ -99,6 +101,8 @@ fn with_load(test: impl FnOnce() -> Tally) -> Tally {
         "millstream-tests",
         "--bin",
         "crash",
+        "--bin",
+        "slow_disk",
         "--profile",
         "ci",
     ];

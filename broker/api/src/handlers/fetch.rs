@@ -4,6 +4,8 @@
 //! the look finds enough (or an error, or may not wait), it is the answer; otherwise the request is
 //! parked on its partitions and looks again when a high watermark moves or its time is over.
 //!
+//! - A partition of a slow log directory in which somebody is busy is passed by: the answer says nothing
+//!   new of it, and a request that waits looks again soon.
 //! - The first partition with data gives at least one whole batch whatever the limits, so a batch
 //!   larger than the limits does not stop a consumer.
 //! - 5: log start offset; 9: leader epoch check (KIP-320); 12: flexible, last fetched epoch
@@ -32,7 +34,11 @@ use crate::answers::Parked;
 use crate::context::CloseReason;
 use crate::dispatch::Request;
 use crate::reply::Reply;
+use crate::visit::Visit;
 use crate::{Broker, Context, Handled, View};
+
+/// After this a look that passed by a busy partition is repeated.
+const BUSY_RETRY: Duration = Duration::from_millis(20);
 
 const SESSION_NONE: i32 = 0;
 const SESSION_EPOCH_INITIAL: i32 = 0;
@@ -73,6 +79,8 @@ pub struct ParkedFetch {
     reply: Reply,
     topics: Vec<WantedTopic>,
     deadline: Instant,
+    /// When to look again at what was busy.
+    next_look: Option<Instant>,
     bytes_min: usize,
     bytes_max: usize,
     is_read_committed: bool,
@@ -121,6 +129,7 @@ impl ParkedFetch {
                 .map(|topic| resolve(view, reply, is_replica, topic))
                 .collect(),
             deadline: now.after(wait.min(broker.config.fetch_wait_max)),
+            next_look: None,
             bytes_min: usize::try_from(body.min_bytes).unwrap_or(0).min(bytes_max),
             bytes_max,
             is_read_committed: body.isolation_level == 1,
@@ -128,7 +137,7 @@ impl ParkedFetch {
     }
 
     pub(crate) fn deadline(&self) -> Instant {
-        self.deadline
+        self.next_look.unwrap_or(self.deadline).min(self.deadline)
     }
 
     /// Looks at every partition; parks on all of them when it must wait.
@@ -137,46 +146,48 @@ impl ParkedFetch {
         broker: &Broker,
         context: &mut Context<'_>,
     ) -> Result<Option<Frame>, CloseReason> {
+        let mut visit = Visit::new(broker);
         loop {
-            let (response, look) = self.read(broker);
+            visit.take_met_busy();
+            let (response, look) = self.read(&mut visit);
             if self.is_enough(&look, context.now) {
-                return self.finish(context.token, &response);
+                self.unpark_from(&mut visit, context);
+                return self.reply.frame(&response).map(Some);
             }
             drop(response);
-            if self.park(context.token) {
+            if self.park(&mut visit, context.token) {
+                self.next_look = visit.take_met_busy().then(|| context.now.after(BUSY_RETRY));
                 return Ok(None);
             }
         }
     }
 
-    /// The time is over: answers with what there is.
+    /// The time is over: answers with what there is. Or it is time for another look.
     pub(crate) fn handle_timeout(
         &mut self,
         broker: &Broker,
         context: &mut Context<'_>,
     ) -> Result<Option<Frame>, CloseReason> {
-        let (response, _) = self.read(broker);
-        self.finish(context.token, &response)
+        self.look(broker, context)
     }
 
     /// Takes the request out of the queues it waits in.
-    pub(crate) fn unpark(&self, token: RequestToken) {
-        for partition in self.topics.iter().flat_map(|topic| &topic.partitions) {
-            if let Ok(hosted) = &partition.target
-                && let Ok(mut locked) = hosted.lock()
-            {
-                locked.unpark_fetch(token);
-            }
-        }
+    pub(crate) fn unpark(&self, broker: &Broker, context: &mut Context<'_>) {
+        self.unpark_from(&mut Visit::new(broker), context);
     }
 
-    fn finish(
-        &self,
-        token: RequestToken,
-        response: &FetchResponse<'_>,
-    ) -> Result<Option<Frame>, CloseReason> {
-        self.unpark(token);
-        self.reply.frame(response).map(Some)
+    fn unpark_from(&self, visit: &mut Visit<'_>, context: &mut Context<'_>) {
+        let token = context.token;
+        for partition in self.topics.iter().flat_map(|topic| &topic.partitions) {
+            let Ok(hosted) = &partition.target else {
+                continue;
+            };
+            match visit.lock(hosted) {
+                Some(Ok(mut locked)) => locked.unpark_fetch(token),
+                Some(Err(_)) => {}
+                None => visit.unpark_later(hosted, context),
+            }
+        }
     }
 
     fn is_enough(&self, look: &Look, now: Instant) -> bool {
@@ -187,22 +198,23 @@ impl ParkedFetch {
     }
 
     /// Waits on every readable partition. `false` when one has moved since the look.
-    fn park(&self, token: RequestToken) -> bool {
+    fn park(&self, visit: &mut Visit<'_>, token: RequestToken) -> bool {
         let partitions = self.topics.iter().flat_map(|topic| &topic.partitions);
         let mut is_parked = true;
         for partition in partitions {
             let Ok(hosted) = &partition.target else {
                 continue;
             };
-            is_parked &= match hosted.lock() {
-                Ok(mut locked) => locked.park_fetch(token, partition.seen),
-                Err(_) => false,
+            is_parked &= match visit.lock(hosted) {
+                Some(Ok(mut locked)) => locked.park_fetch(token, partition.seen),
+                Some(Err(_)) => false,
+                None => true,
             };
         }
         is_parked
     }
 
-    fn read(&mut self, broker: &Broker) -> (FetchResponse<'static>, Look) {
+    fn read(&mut self, visit: &mut Visit<'_>) -> (FetchResponse<'static>, Look) {
         let mut look = Look {
             bytes_left: self.bytes_max,
             bytes_found: 0,
@@ -213,7 +225,7 @@ impl ParkedFetch {
         for topic in &mut self.topics {
             let mut partitions = Vec::with_capacity(topic.partitions.len());
             for partition in &mut topic.partitions {
-                partitions.push(partition.read(&mut look, self.is_read_committed));
+                partitions.push(partition.read(visit, &mut look, self.is_read_committed));
             }
             responses.push(FetchableTopicResponse {
                 topic: Cow::Owned(topic.name.clone()),
@@ -221,7 +233,7 @@ impl ParkedFetch {
                 partitions,
             });
         }
-        debug_assert!(look.bytes_found <= broker.config.fetch_bytes_max || look.bytes_left == 0);
+        debug_assert!(look.bytes_found <= self.bytes_max || look.bytes_left == 0);
         let response = FetchResponse {
             session_id: SESSION_NONE,
             responses,
@@ -271,19 +283,25 @@ fn resolve(view: &View, reply: Reply, is_replica: bool, topic: FetchTopic<'_>) -
 }
 
 impl WantedPartition {
-    fn read(&mut self, look: &mut Look, is_read_committed: bool) -> PartitionData {
+    fn read(
+        &mut self,
+        visit: &mut Visit<'_>,
+        look: &mut Look,
+        is_read_committed: bool,
+    ) -> PartitionData {
         let hosted = match &self.target {
             Ok(hosted) => hosted,
             Err(code) => return refused(self.wanted.partition, *code),
         };
         look.has_readable = true;
-        let outcome = match hosted.lock() {
+        let outcome = match visit.lock(hosted) {
             _ if hosted.is_deleted() => Err(ErrorCode::UnknownTopicOrPartition),
-            Ok(locked) if !locked.is_offline() => {
+            Some(Ok(locked)) if !locked.is_offline() => {
                 self.seen = locked.high_watermark();
                 read_partition(&locked, &self.wanted, look)
             }
-            Ok(_) | Err(_) => Err(ErrorCode::KafkaStorageError),
+            Some(_) => Err(ErrorCode::KafkaStorageError),
+            None => Ok(nothing_new(self.wanted.partition, self.seen)),
         };
         match outcome {
             Ok(mut data) => {
@@ -296,6 +314,17 @@ impl WantedPartition {
                 refused(self.wanted.partition, code)
             }
         }
+    }
+}
+
+/// What is said of a partition that was passed by: no records, and what was known at the last look.
+fn nothing_new(partition_index: i32, seen: Offset) -> PartitionData {
+    PartitionData {
+        partition_index,
+        high_watermark: seen.0,
+        last_stable_offset: seen.0,
+        records: Some(Records::default()),
+        ..PartitionData::default()
     }
 }
 

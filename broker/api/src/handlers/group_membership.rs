@@ -18,7 +18,9 @@ use crate::answers::Parked;
 use crate::context::CloseReason;
 use crate::dispatch::Request;
 use crate::group_shard::settle;
+use crate::queued::{ShardStep, hand_over};
 use crate::reply::Reply;
+use crate::visit::Visit;
 use crate::{Broker, Context, Handled, View};
 
 pub(crate) fn join(
@@ -77,6 +79,10 @@ pub(crate) fn step(
     group_id: &str,
     decide: impl FnOnce(&mut Shard, &RequestContext<'_>) -> Outcome,
 ) -> Handled {
+    let mut visit = Visit::new(broker);
+    if let Some(directory) = slow_directory(broker, context, group_id, &mut visit) {
+        return hand_over(broker, context, request, directory);
+    }
     decide_in_shard(broker, context, request, group_id, decide);
     let waits_for_others = matches!(request.reply.api_key, ApiKey::JoinGroup | ApiKey::SyncGroup);
     let parked = ParkedGroup {
@@ -85,6 +91,21 @@ pub(crate) fn step(
         fetches: Vec::new(),
     };
     Handled::Parked(Box::new(Parked::Group(parked)))
+}
+
+/// The directory of a group's records, if this step must not wait there.
+pub(crate) fn slow_directory(
+    broker: &Broker,
+    context: &Context<'_>,
+    group_id: &str,
+    visit: &mut Visit<'_>,
+) -> Option<usize> {
+    if context.may_wait {
+        return None;
+    }
+    let shard = shard_of(group_id, broker.group_shards().len() as i32);
+    let directory = broker.directory_of_shard(shard as usize)?;
+    (!visit.may_wait_in(directory)).then_some(directory)
 }
 
 /// Runs a request, or one group's part of it, in the group's shard.
@@ -145,13 +166,12 @@ impl ParkedGroup {
         let Some(group_id) = &self.group_id else {
             return;
         };
-        let (now, wall, token) = (context.now, context.wall, context.token);
-        let shards = broker.group_shards();
-        let index = shard_of(group_id, shards.len() as i32);
-        let shard = &shards[index as usize];
-        let _not_loaded = shard.step_if_active(broker, wall, context.effects, |shard| {
-            shard.handle_disconnect(now, wall, group_id, token)
-        });
+        let step = ShardStep::Disconnect {
+            group_id: group_id.clone(),
+            token: context.token,
+        };
+        let shard = shard_of(group_id, broker.group_shards().len() as i32) as usize;
+        broker.run_in_shard(shard, step, context.now, context.wall, context.effects);
     }
 
     fn handle_fetched(

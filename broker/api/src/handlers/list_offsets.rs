@@ -20,7 +20,9 @@ use millstream_replica::Partition;
 
 use crate::dispatch::Request;
 use crate::handlers::fetch::check_leader_epoch;
-use crate::{Broker, Handled, HostedTopic};
+use crate::queued::hand_over;
+use crate::visit::Visit;
+use crate::{Broker, Context, Handled, HostedTopic};
 
 const LATEST: i64 = -1;
 const EARLIEST: i64 = -2;
@@ -31,11 +33,23 @@ const EARLIEST_PENDING_UPLOAD: i64 = -6;
 
 pub(crate) fn handle(
     broker: &Broker,
+    context: &mut Context<'_>,
     request: &Request<'_>,
     body: &ListOffsetsRequest<'_>,
 ) -> Handled {
     let version = request.reply.version;
     let view = broker.view();
+    let mut visit = Visit::new(broker);
+    let asked = body.topics.iter().flat_map(|topic| {
+        let hosted = view.topic(&topic.name);
+        let partitions = topic.partitions.iter();
+        partitions.filter_map(move |wanted| hosted?.partition(wanted.partition_index))
+    });
+    if !context.may_wait
+        && let Some(directory) = visit.find_slow(asked)
+    {
+        return hand_over(broker, context, request, directory);
+    }
     let twice = partitions_named_twice(&body.topics);
     let topics = body.topics.iter().map(|topic| {
         let hosted = view.topic(&topic.name);

@@ -8,7 +8,9 @@ use millstream_protocol::messages::{OffsetFetchRequest, OffsetFetchResponse};
 
 use crate::answers::Parked;
 use crate::dispatch::Request;
-use crate::handlers::group_membership::{ParkedGroup, decide_in_shard};
+use crate::handlers::group_membership::{ParkedGroup, decide_in_shard, slow_directory};
+use crate::queued::hand_over;
+use crate::visit::Visit;
 use crate::{Broker, Context, Handled};
 
 pub(crate) fn handle(
@@ -20,6 +22,13 @@ pub(crate) fn handle(
     let groups = split_offset_fetch(request.reply.version, body);
     if groups.is_empty() {
         return request.reply.answered(&OffsetFetchResponse::default());
+    }
+    let mut visit = Visit::new(broker);
+    let mut slow = groups
+        .iter()
+        .filter_map(|group| slow_directory(broker, context, &group.group_id, &mut visit));
+    if let Some(directory) = slow.next() {
+        return hand_over(broker, context, request, directory);
     }
     let view = broker.view();
     for group in &groups {

@@ -19,14 +19,28 @@ use millstream_protocol::messages::offset_for_leader_epoch_response::{
 
 use crate::dispatch::Request;
 use crate::handlers::fetch::check_leader_epoch;
-use crate::{Broker, Handled, HostedTopic};
+use crate::queued::hand_over;
+use crate::visit::Visit;
+use crate::{Broker, Context, Handled, HostedTopic};
 
 pub(crate) fn handle(
     broker: &Broker,
+    context: &mut Context<'_>,
     request: &Request<'_>,
     body: &OffsetForLeaderEpochRequest<'_>,
 ) -> Handled {
     let view = broker.view();
+    let mut visit = Visit::new(broker);
+    let asked = body.topics.iter().flat_map(|topic| {
+        let hosted = view.topic(&topic.topic);
+        let partitions = topic.partitions.iter();
+        partitions.filter_map(move |asked| hosted?.partition(asked.partition))
+    });
+    if !context.may_wait
+        && let Some(directory) = visit.find_slow(asked)
+    {
+        return hand_over(broker, context, request, directory);
+    }
     let topics = body.topics.iter().map(|topic| {
         let hosted = view.topic(&topic.topic).map(AsRef::as_ref);
         let partitions = topic.partitions.iter();

@@ -5,6 +5,8 @@
 //! one that fails does not stop the others. With `acks=0` there is no answer, and an error closes
 //! the connection.
 //!
+//! A batch for a slow log directory is queued for that directory's thread, and the request parked.
+//!
 //! - 7: zstd allowed (KIP-110); 8: record errors (KIP-467); 10: current leader (KIP-951);
 //!   13: topic ids (KIP-516).
 //! - Stricter than Kafka: the same partition twice is INVALID_REQUEST for both.
@@ -13,12 +15,11 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
-use millstream_log::AppendError;
 use millstream_model::{Instant, TopicId};
 use millstream_protocol::ErrorCode;
-use millstream_protocol::frame::Frame;
 use millstream_protocol::messages::produce_request::{
     PartitionProduceData, ProduceRequest, TopicProduceData,
 };
@@ -29,8 +30,10 @@ use millstream_protocol::records::{BatchRefusal, recompress, single_batch, valid
 use millstream_replica::{AckFailure, Acks, HostedPartition, Waiter};
 
 use crate::answers::Parked;
-use crate::context::{CloseReason, queue_flush};
+use crate::append::{AppendRefusal, BatchToAppend, append};
+use crate::context::CloseReason;
 use crate::dispatch::Request;
+use crate::queued::{QueuedAppend, StoredAppend};
 use crate::reply::Reply;
 use crate::view::{compression, validation_rules};
 use crate::{Broker, Context, Handled, HostedTopic};
@@ -54,7 +57,7 @@ pub(crate) fn handle(
         broker,
         reply: request.reply,
         acks: check_acks(body.acks),
-        frame_bytes: request.frame_bytes,
+        frame_bytes: request.frame.len(),
         is_admin: request.client_id == ADMIN_CLIENT_ID,
         is_transactional: body.transactional_id.is_some(),
         twice: partitions_named_twice(&body),
@@ -108,8 +111,18 @@ struct ProduceStep<'a> {
     is_admin: bool,
     is_transactional: bool,
     twice: BTreeSet<Named>,
-    /// The places in the answer that wait, as (topic, partition); a waiter's slot is an index here.
-    waiting: Vec<(u32, u32)>,
+    /// What waits; a waiter's slot is an index here.
+    waiting: Vec<Waiting>,
+}
+
+/// A batch whose answer is not there yet.
+struct Waiting {
+    /// Its place in the answer, as (topic, partition).
+    place: (u32, u32),
+    /// Whether it is queued and not in the log yet.
+    is_queued: bool,
+    /// Whether it is durable, if that was heard before it was heard to be in the log.
+    durable: Option<Result<(), AckFailure>>,
 }
 
 impl ProduceStep<'_> {
@@ -125,22 +138,19 @@ impl ProduceStep<'_> {
             let answer = self.produce_to_topic(context, topic_index as u32, topic);
             response.responses.push(answer);
         }
-        if self.acks == Some(Acks::None) {
-            return match first_error(&response) {
-                Some(error) => Handled::Close(CloseReason::SilentProduceFailed(error)),
-                None => Handled::Silent,
-            };
-        }
-        if self.waiting.is_empty() {
-            return self.reply.answered(&response);
-        }
-        Handled::Parked(Box::new(Parked::Produce(ParkedProduce {
+        let is_silent = self.acks == Some(Acks::None);
+        let produce = ParkedProduce {
             reply: self.reply,
             response,
+            is_silent,
             still_waiting: self.waiting.len(),
             waiting: self.waiting.into_iter().map(Some).collect(),
-            deadline: context.now.after(timeout),
-        })))
+            deadline: (!is_silent).then(|| context.now.after(timeout)),
+        };
+        match produce.still_waiting {
+            0 => produce.answer(),
+            _ => Handled::Parked(Box::new(Parked::Produce(produce))),
+        }
     }
 
     fn produce_to_topic(
@@ -237,25 +247,29 @@ impl ProduceStep<'_> {
             token: context.token,
             slot: self.waiting.len() as u32,
         };
-        let outcome = {
-            let mut locked = lock(partition)?;
-            let outcome =
-                locked.handle_append(batch, frame_bytes, &validated, acks, waiter, context.wall);
-            // A log that failed answers those who wait in it with the next round.
-            if locked.log().is_offline() {
-                queue_flush(partition, context.effects);
-            }
-            outcome
+        let batch = BatchToAppend {
+            bytes: batch,
+            frame_bytes,
+            validated,
+            acks,
+            waiter,
         };
-        let append = outcome.map_err(Refusal::append)?;
+        let Some(entered) = self.broker.gates.enter_to_write(partition.directory) else {
+            self.queue(context, partition, batch, place)?;
+            return Ok(PartitionProduceResponse {
+                index: data.index,
+                ..PartitionProduceResponse::default()
+            });
+        };
+        let append = append(self.broker, partition, batch, context.wall, context.effects)?;
+        drop(entered);
         if append.is_parked {
-            self.waiting.push(place);
+            self.waiting.push(Waiting {
+                place,
+                is_queued: false,
+                durable: None,
+            });
         }
-        if append.needs_flush {
-            queue_flush(partition, context.effects);
-        }
-        self.broker
-            .handle_released(partition, append.released, context.effects);
         Ok(PartitionProduceResponse {
             index: data.index,
             base_offset: append.appended.base_offset.0,
@@ -264,21 +278,25 @@ impl ProduceStep<'_> {
             ..PartitionProduceResponse::default()
         })
     }
-}
 
-fn lock(
-    partition: &HostedPartition,
-) -> Result<std::sync::MutexGuard<'_, millstream_replica::Partition>, Refusal> {
-    if partition.is_deleted() {
-        return Err(Refusal::code(ErrorCode::UnknownTopicOrPartition));
+    /// Hands the batch over to the thread of its directory.
+    fn queue(
+        &mut self,
+        context: &mut Context<'_>,
+        partition: &Arc<HostedPartition>,
+        batch: BatchToAppend,
+        place: (u32, u32),
+    ) -> Result<(), AppendRefusal> {
+        let step = QueuedAppend::step(partition, batch);
+        self.broker
+            .queue(partition.directory, step, context.effects)?;
+        self.waiting.push(Waiting {
+            place,
+            is_queued: true,
+            durable: None,
+        });
+        Ok(())
     }
-    let locked = partition
-        .lock()
-        .map_err(|_| Refusal::code(ErrorCode::KafkaStorageError))?;
-    if locked.is_offline() {
-        return Err(Refusal::code(ErrorCode::KafkaStorageError));
-    }
-    Ok(locked)
 }
 
 fn first_error(response: &ProduceResponse<'_>) -> Option<ErrorCode> {
@@ -316,14 +334,6 @@ impl Refusal {
         }
     }
 
-    fn append(error: AppendError) -> Refusal {
-        Refusal {
-            code: error.code(),
-            message: Some(error.to_string()),
-            record_errors: Vec::new(),
-        }
-    }
-
     fn into_answer(self, index: i32) -> PartitionProduceResponse<'static> {
         let record_errors = self
             .record_errors
@@ -343,19 +353,63 @@ impl Refusal {
     }
 }
 
-/// A produce request that waits for its batches to be durable.
+impl From<AppendRefusal> for Refusal {
+    fn from(refusal: AppendRefusal) -> Refusal {
+        Refusal {
+            code: refusal.code,
+            message: refusal.message,
+            record_errors: Vec::new(),
+        }
+    }
+}
+
+/// A produce request that waits for its batches to be in the log, or durable.
 pub struct ParkedProduce {
     reply: Reply,
     response: ProduceResponse<'static>,
-    /// Per slot the place in the answer, until its news came.
-    waiting: Vec<Option<(u32, u32)>>,
+    /// Whether the client wants no answer (`acks=0`).
+    is_silent: bool,
+    /// Per slot what waits, until its answer is there.
+    waiting: Vec<Option<Waiting>>,
     still_waiting: usize,
-    deadline: Instant,
+    /// `None` where nobody waits for an answer.
+    deadline: Option<Instant>,
 }
 
 impl ParkedProduce {
-    pub(crate) fn deadline(&self) -> Instant {
+    pub(crate) fn deadline(&self) -> Option<Instant> {
         self.deadline
+    }
+
+    /// One of its batches, which was queued, is in the log, or was refused.
+    pub(crate) fn handle_stored(
+        &mut self,
+        slot: u32,
+        outcome: Result<StoredAppend, AppendRefusal>,
+    ) -> Result<Option<Handled>, CloseReason> {
+        let slot = slot as usize;
+        let Some(Some(waiting)) = self.waiting.get_mut(slot) else {
+            return Ok(None);
+        };
+        match outcome {
+            Err(refusal) => self.settle(slot, Some(refusal.into())),
+            Ok(stored) => {
+                waiting.is_queued = false;
+                let durable = waiting.durable.take();
+                let (topic, partition) = waiting.place;
+                let topic = &mut self.response.responses[topic as usize];
+                let answer = &mut topic.partition_responses[partition as usize];
+                answer.base_offset = stored.base_offset;
+                answer.log_append_time_ms = stored.log_append_time_ms;
+                answer.log_start_offset = stored.log_start_offset;
+                match durable {
+                    Some(result) => self.settle(slot, not_durable(result)),
+                    None if !stored.is_parked => self.settle(slot, None),
+                    None => {}
+                }
+            }
+        }
+        Ok(self.answer_if_settled())
     }
 
     /// One of its batches is durable, or never will be.
@@ -363,35 +417,56 @@ impl ParkedProduce {
         &mut self,
         slot: u32,
         result: Result<(), AckFailure>,
-    ) -> Result<Option<Frame>, CloseReason> {
-        let failure = result.err().map(|failure| match failure {
-            // The batch may be kept: every client sends it again as it is, and none calls it lost.
-            AckFailure::Storage => ErrorCode::RequestTimedOut,
-            AckFailure::Deleted => ErrorCode::UnknownTopicOrPartition,
-        });
-        self.settle(slot as usize, failure);
-        if self.still_waiting > 0 {
-            return Ok(None);
+    ) -> Result<Option<Handled>, CloseReason> {
+        let slot = slot as usize;
+        match self.waiting.get_mut(slot) {
+            // The flush was faster than the news that there is something to flush.
+            Some(Some(waiting)) if waiting.is_queued => waiting.durable = Some(result),
+            _ => self.settle(slot, not_durable(result)),
         }
-        self.reply.frame(&self.response).map(Some)
+        Ok(self.answer_if_settled())
     }
 
-    /// Answers REQUEST_TIMED_OUT for what still waits; the batches stay in the log.
-    pub(crate) fn handle_timeout(&mut self) -> Result<Option<Frame>, CloseReason> {
+    /// Answers REQUEST_TIMED_OUT for what still waits. The batches stay in the log, or in the queue.
+    pub(crate) fn handle_timeout(&mut self) -> Result<Option<Handled>, CloseReason> {
         for slot in 0..self.waiting.len() {
-            self.settle(slot, Some(ErrorCode::RequestTimedOut));
+            self.settle(slot, Some(Refusal::code(ErrorCode::RequestTimedOut)));
         }
-        self.reply.frame(&self.response).map(Some)
+        Ok(self.answer_if_settled())
     }
 
-    fn settle(&mut self, slot: usize, failure: Option<ErrorCode>) {
-        let Some((topic, partition)) = self.waiting.get_mut(slot).and_then(Option::take) else {
+    fn settle(&mut self, slot: usize, failure: Option<Refusal>) {
+        let Some(waiting) = self.waiting.get_mut(slot).and_then(Option::take) else {
             return;
         };
         self.still_waiting -= 1;
-        let Some(code) = failure else { return };
+        let Some(refusal) = failure else { return };
+        let (topic, partition) = waiting.place;
         let topic = &mut self.response.responses[topic as usize];
         let answer = &mut topic.partition_responses[partition as usize];
-        *answer = Refusal::code(code).into_answer(answer.index);
+        *answer = refusal.into_answer(answer.index);
     }
+
+    fn answer_if_settled(&self) -> Option<Handled> {
+        (self.still_waiting == 0).then(|| self.answer())
+    }
+
+    fn answer(&self) -> Handled {
+        if !self.is_silent {
+            return self.reply.answered(&self.response);
+        }
+        match first_error(&self.response) {
+            Some(error) => Handled::Close(CloseReason::SilentProduceFailed(error)),
+            None => Handled::Silent,
+        }
+    }
+}
+
+fn not_durable(result: Result<(), AckFailure>) -> Option<Refusal> {
+    let failure = result.err()?;
+    Some(Refusal::code(match failure {
+        // The batch may be kept: every client sends it again as it is, and none calls it lost.
+        AckFailure::Storage => ErrorCode::RequestTimedOut,
+        AckFailure::Deleted => ErrorCode::UnknownTopicOrPartition,
+    }))
 }

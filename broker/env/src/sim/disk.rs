@@ -5,10 +5,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use super::file::{FileState, SimFile};
 use super::names::{Names, Node};
-use super::{SimCounts, SimRandom};
+use super::{SimClock, SimCounts, SimRandom};
 use crate::{DirectoryEntry, Disk, File, Space, Volume};
 
 /// Bytes of the disk, as it says.
@@ -25,6 +26,8 @@ pub struct SimFaults {
     pub short_next_write: bool,
     /// A disk that lies: syncs succeed and make nothing durable. For planted mutants.
     pub syncs_do_nothing: bool,
+    /// A slow disk: each write and each sync takes so long, by the clock that the disk was given.
+    pub slow: Option<Duration>,
 }
 
 /// A file system in memory.
@@ -45,10 +48,20 @@ pub(super) struct DiskState {
     broken: Option<PathBuf>,
     /// What a sync or a write failed of, in whole or in part, in this life.
     failed: BTreeSet<PathBuf>,
+    clock: Option<Arc<SimClock>>,
     operations: u64,
     /// Counts crashes: handles and locks of an earlier life are dead.
     pub life: u64,
     locks: BTreeMap<PathBuf, u64>,
+}
+
+impl DiskState {
+    /// A write or a sync takes its time.
+    pub(super) fn pass_time(&self) {
+        if let (Some(clock), Some(slow)) = (&self.clock, self.faults.slow) {
+            clock.advance(slow);
+        }
+    }
 }
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -67,6 +80,11 @@ impl SimDisk {
     /// Sets the faults to come.
     pub fn set_faults(&self, faults: SimFaults) {
         lock(&self.state).faults = faults;
+    }
+
+    /// Gives the disk the clock that its time passes by.
+    pub fn set_clock(&self, clock: Arc<SimClock>) {
+        lock(&self.state).clock = Some(clock);
     }
 
     /// The faults still to come.

@@ -226,6 +226,7 @@ impl File for SimFile {
         let mut bytes: Vec<u8> = parts.iter().flat_map(|part| part.iter().copied()).collect();
         let mut state = self.disk.change();
         self.check_life(&state)?;
+        state.pass_time();
         let taken = state.take_room(&self.path, bytes.len())?;
         bytes.truncate(taken);
         drop(state);
@@ -251,6 +252,7 @@ impl File for SimFile {
     fn sync_data(&self) -> io::Result<()> {
         let mut state = self.disk.change();
         self.check_life(&state)?;
+        state.pass_time();
         let fails = state.fails_sync(&self.path);
         let lies = state.faults.syncs_do_nothing;
         drop(state);

@@ -4,7 +4,7 @@ use bytes::{Bytes, BytesMut};
 use millstream_api::{
     AnswerLimits, AnswerQueue, Client, CloseReason, Context, Effect, HostPort, handle_frame,
 };
-use millstream_node::Node;
+use millstream_node::{Node, QueueRest};
 use millstream_protocol::Request;
 use millstream_protocol::frame::{decode_response_header, encode_request};
 use millstream_protocol::messages::produce_request::{
@@ -134,6 +134,11 @@ impl<'n> Connection<'n> {
                     let effects = self.node.propose(proposal);
                     self.carry_out(effects);
                 }
+                Effect::RunQueue(directory) => {
+                    let mut effects = Vec::new();
+                    while self.node.run_queue(directory, &mut effects) == QueueRest::None {}
+                    self.carry_out(effects);
+                }
                 _ => panic!("no test needs this"),
             }
         }
@@ -150,6 +155,7 @@ impl<'n> Connection<'n> {
             token: self.answers.next_token(),
             client: &self.client,
             effects: &mut effects,
+            may_wait: false,
         };
         let outcome = step(self.node, &mut self.answers, &mut context);
         self.carry_out(effects);

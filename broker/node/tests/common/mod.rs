@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use millstream_api::Proposal;
+use millstream_env::Disk;
 use millstream_env::sim::{SimClock, SimDisk, SimRandom};
 use millstream_metadata::{ControllerSettings, NewTopic};
 use millstream_model::{RequestToken, WallTime};
@@ -31,7 +32,10 @@ pub fn node(settings: &[(&str, &str)]) -> Node {
 }
 
 /// The same on these.
-pub fn node_on(disk: &SimDisk, clock: &Arc<SimClock>, settings: &[(&str, &str)]) -> Node {
+pub fn node_on<D>(disk: &D, clock: &Arc<SimClock>, settings: &[(&str, &str)]) -> Node
+where
+    D: Disk + Clone + 'static,
+{
     let given = settings.iter();
     let config = NodeConfig {
         log_directories: vec!["/data".into()],

@@ -32,8 +32,10 @@ pub(crate) struct Producer {
     acknowledged: i32,
     next: i32,
     in_flight: VecDeque<i32>,
-    /// A batch in flight failed: those behind it must fail too, then all are sent again.
+    /// A batch in flight failed: those behind it must fail too unless it is in the log already, then all are sent again.
     has_hole: bool,
+    /// Those below this were sent before, and may be in the log since then.
+    sent_before: i32,
 }
 
 impl Producer {
@@ -61,6 +63,7 @@ impl Producer {
             next: 0,
             in_flight: VecDeque::new(),
             has_hole: false,
+            sent_before: 0,
         })
     }
 
@@ -136,6 +139,17 @@ impl Producer {
                 seen.records
                     .acknowledge(batch, self.partition, answer.base_offset)?;
             }
+            // The one that failed is in the log since it was sent before.
+            ErrorCode::None if self.acknowledged < self.sent_before => {
+                let batch = (self.id, sequence);
+                seen.records
+                    .acknowledge(batch, self.partition, answer.base_offset)?;
+            }
+            // The queue of the slow disk is full: that has a message.
+            ErrorCode::RequestTimedOut if answer.error_message.is_some() => {
+                self.has_hole = true;
+                world.queue_refusals += 1;
+            }
             // The second: it waited while the disk failed, and may be kept.
             ErrorCode::KafkaStorageError | ErrorCode::RequestTimedOut => {
                 self.has_hole = true;
@@ -156,6 +170,7 @@ impl Producer {
     }
 
     fn send_again(&mut self) {
+        self.sent_before = self.sent_before.max(self.next);
         self.next = self.acknowledged;
         self.in_flight.clear();
         self.has_hole = false;

@@ -166,6 +166,8 @@ fn hear_write(
             life.acknowledge(answer.base_offset, sequence)?;
             Ok(Heard::Nothing)
         }
+        // The queue of the slow disk is full: that has a message.
+        ErrorCode::RequestTimedOut if answer.error_message.is_some() => Ok(Heard::Nothing),
         ErrorCode::KafkaStorageError | ErrorCode::RequestTimedOut => Ok(Heard::DiskFailed),
         code => violation(format!("a record for the topic: {code:?}")),
     }

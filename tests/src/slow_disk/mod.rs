@@ -1,0 +1,197 @@
+//! A slow disk beside a fast one: a real broker process with two log directories, one of them throttled.
+//!
+//! ```text
+//!   probes, at a fixed rate ──► partitions in the fast directory    p99 alone, p99 beside the load
+//!   load, as much as goes  ──► partitions in the slow directory    (1 MiB/s: blkio of a control group)
+//!   GET /healthz            ──► the broker's HTTP
+//! ```
+//!
+//! The probes measure from the time at which a batch was due, so that a broker that stops is not measured
+//! less often. The load writes, reads the tails and looks up offsets in the slow directory.
+
+mod load;
+mod probe;
+mod throttle;
+
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::crash::wire::create_topic;
+use crate::crash::{Broker, Failure, FileSystem, Options, ServeCommand, TOPIC, Volume};
+use load::Loaded;
+use throttle::Throttle;
+
+/// Bytes of the slow volume.
+const VOLUME_BYTES: u64 = 6 << 30;
+/// Partitions of the topic, over both directories.
+const PARTITIONS: i32 = 8;
+/// How long the load goes on before it is measured beside.
+const RAMP: Duration = Duration::from_secs(3);
+
+/// What a run does.
+#[derive(Clone, Debug)]
+pub struct SlowDiskOptions {
+    /// The broker's binary.
+    pub millstream: PathBuf,
+    /// Its port on 127.0.0.1; the next one is for HTTP.
+    pub port: u16,
+    /// Where the slow volume is made, and removed in the end.
+    pub scratch: PathBuf,
+    /// The fast log directory; it is emptied before.
+    pub fast: PathBuf,
+    /// Bytes a second that the slow disk writes.
+    pub bytes_per_second: u64,
+    /// How long each measurement takes.
+    pub measured: Duration,
+    /// The topic's `millstream.durability`.
+    pub durability: String,
+}
+
+/// What was seen.
+#[derive(Clone, Debug)]
+pub struct SlowDiskSummary {
+    /// Acknowledgement of batches in the fast directory, alone.
+    pub alone: Latencies,
+    /// Beside the load.
+    pub beside: Latencies,
+    /// The longest `GET /healthz` beside the load.
+    pub health_max: Duration,
+    /// What the slow directory did.
+    pub slow: Loaded,
+}
+
+/// How long acknowledgements took.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Latencies {
+    /// How many there were.
+    pub count: usize,
+    /// Half took no longer.
+    pub p50: Duration,
+    /// 99 of 100 took no longer.
+    pub p99: Duration,
+    /// None took longer.
+    pub max: Duration,
+}
+
+impl Latencies {
+    fn of(mut all: Vec<Duration>) -> Latencies {
+        all.sort_unstable();
+        let at = |percent: usize| all.get((all.len() * percent / 100).min(all.len().max(1) - 1));
+        Latencies {
+            count: all.len(),
+            p50: at(50).copied().unwrap_or_default(),
+            p99: at(99).copied().unwrap_or_default(),
+            max: all.last().copied().unwrap_or_default(),
+        }
+    }
+}
+
+impl fmt::Display for Latencies {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "p50 {:.2?} p99 {:.2?} max {:.2?} ({} batches)",
+            self.p50, self.p99, self.max, self.count
+        )
+    }
+}
+
+impl fmt::Display for SlowDiskSummary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "fast directory alone:   {}", self.alone)?;
+        writeln!(f, "beside the slow one:    {}", self.beside)?;
+        writeln!(f, "slowest /healthz:       {:.2?}", self.health_max)?;
+        writeln!(f, "slow directory:         {}", self.slow)?;
+        let ratio = self.beside.p99.as_secs_f64() / self.alone.p99.as_secs_f64();
+        write!(
+            f,
+            "slow disk: p99 {ratio:.2} times that of the fast disk alone"
+        )
+    }
+}
+
+/// Runs it.
+pub fn run(options: &SlowDiskOptions) -> Result<SlowDiskSummary, Failure> {
+    let volume = Volume::make(&options.scratch, FileSystem::Ext4, VOLUME_BYTES)?;
+    let slow = volume.path().join("data");
+    if options.fast.exists() {
+        let removed = fs::remove_dir_all(&options.fast);
+        removed.map_err(|error| format!("{}: {error}", options.fast.display()))?;
+    }
+    let broker_options = broker_options(options, &slow);
+    let broker = Broker::start(&broker_options)?;
+    create_topic(&broker_options, TOPIC, PARTITIONS)?;
+    let throttle = Throttle::begin(volume.path(), options.bytes_per_second, broker.id())?;
+    let (in_fast, in_slow) = (partitions_in(&options.fast)?, partitions_in(&slow)?);
+    if in_fast.is_empty() || in_slow.is_empty() {
+        return Err(format!(
+            "partitions {in_fast:?} are in the fast directory, {in_slow:?} in the slow one"
+        ));
+    }
+    let measure = || probe::measure(options.port, &in_fast, options.measured);
+    // The first second of a broker's life is not what is asked for.
+    probe::measure(options.port, &in_fast, Duration::from_secs(1))?;
+    let alone = measure()?;
+    let stop = AtomicBool::new(false);
+    let (beside, health_max, slow) = thread::scope(|scope| {
+        let load = scope.spawn(|| load::run(options.port, &in_slow, &stop));
+        thread::sleep(RAMP);
+        let health = scope.spawn(|| probe::health(options.port + 1, options.measured));
+        let beside = measure();
+        let health = health.join().map_err(|_| "a thread ended by a panic");
+        stop.store(true, Ordering::Relaxed);
+        let loaded = load.join().map_err(|_| "a thread ended by a panic");
+        Ok::<_, Failure>((beside?, health??, loaded??))
+    })?;
+    throttle.lift()?;
+    // What is queued and not flushed is written first.
+    let began = Instant::now();
+    broker.stop_cleanly()?;
+    drop(throttle);
+    println!("stopped in {:.1?}", began.elapsed());
+    Ok(SlowDiskSummary {
+        alone,
+        beside,
+        health_max,
+        slow,
+    })
+}
+
+fn broker_options(options: &SlowDiskOptions, slow: &Path) -> Options {
+    Options {
+        command: ServeCommand::Millstream {
+            binary: options.millstream.clone(),
+            arguments: vec!["--data-dir".to_owned(), slow.display().to_string()],
+        },
+        port: options.port,
+        data_dir: options.fast.clone(),
+        second_data_dir: None,
+        endings: 0,
+        seed: 1,
+        base_timestamp: 0,
+        producers: 0,
+        partitions: PARTITIONS,
+        rate: 0,
+        durability: Some(options.durability.clone()),
+    }
+}
+
+/// Which partitions of the topic a log directory holds.
+fn partitions_in(directory: &Path) -> Result<Vec<i32>, Failure> {
+    let entries = fs::read_dir(directory);
+    let entries = entries.map_err(|error| format!("{}: {error}", directory.display()))?;
+    let mut partitions: Vec<i32> = entries
+        .flatten()
+        .filter_map(|entry| {
+            let name = entry.file_name();
+            let number = name.to_str()?.strip_prefix(TOPIC)?.strip_prefix('-')?;
+            number.parse().ok()
+        })
+        .collect();
+    partitions.sort_unstable();
+    Ok(partitions)
+}
