@@ -108,13 +108,31 @@ impl World {
         {
             let position = self.random.below(length / SECTOR + 1) * SECTOR;
             let end = position + bytes.len() as u64;
-            if self.mark(&path, position..end) {
+            if !self.is_believed(&path, position, &bytes) && self.mark(&path, position..end) {
                 self.disk.misdirect(&path, position, &bytes);
             }
         }
         if self.random.chance(self.damage.percent) {
             self.flip(false);
         }
+    }
+
+    /// A known hole: a whole batch of another log, at a place where one with its offset may be, is believed
+    /// until the segment has a digest. Nothing in a batch says whose it is.
+    fn is_believed(&self, path: &Path, position: u64, bytes: &[u8]) -> bool {
+        let Ok(header) = BatchHeader::read(bytes) else {
+            return false;
+        };
+        let batches = self.batches_in(path);
+        let end = batches
+            .last()
+            .map(|last| (last.bytes.end, last.offsets.end));
+        let places = batches
+            .iter()
+            .map(|one| (one.bytes.start, one.offsets.start));
+        places
+            .chain(end)
+            .any(|place| place == (position, header.base_offset))
     }
 
     /// A bit flips on the disk under a running broker, in what the page cache still holds right.

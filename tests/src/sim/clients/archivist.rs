@@ -141,6 +141,8 @@ impl Archivist {
             {
                 Ok(Heard::DiskFailed)
             }
+            // The queue of a slow disk is full.
+            ErrorCode::RequestTimedOut => Ok(Heard::Nothing),
             code => violation(format!("partition {partition} of the archive: {code:?}")),
         }
     }

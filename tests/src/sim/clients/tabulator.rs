@@ -207,6 +207,8 @@ impl Tabulator {
             ErrorCode::KafkaStorageError | ErrorCode::RequestTimedOut if may_be_offline => {
                 Ok(Heard::DiskFailed)
             }
+            // The queue of a slow disk is full.
+            ErrorCode::RequestTimedOut => Ok(Heard::Nothing),
             code => violation(format!("the table: {code:?}")),
         }
     }

@@ -171,6 +171,8 @@ impl Trimmer {
             ErrorCode::KafkaStorageError | ErrorCode::RequestTimedOut if may_be_offline => {
                 Ok(Heard::DiskFailed)
             }
+            // The queue of a slow disk is full.
+            ErrorCode::RequestTimedOut => Ok(Heard::Nothing),
             code => violation(format!("the trimmed log: {code:?}")),
         }
     }
