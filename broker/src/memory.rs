@@ -1,5 +1,7 @@
 //! How the process's memory is shared out.
 
+use std::ops::RangeInclusive;
+
 use millstream_env::memory_bytes;
 
 /// Requests that are being read may hold one of this many bytes of the memory. The others are for
@@ -10,6 +12,35 @@ const REQUESTS_SHARE: u64 = 8;
 /// Largest requests that the budget should hold at once, so that one slow producer of large requests
 /// does not hold up the others; but no more than half of the memory.
 const LARGEST_REQUESTS: u64 = 4;
+
+/// Bytes that a log directory may have unflushed may be one of this many bytes of the memory. Linux holds up
+/// all writers where a tenth and more of it is dirty.
+const UNFLUSHED_SHARE: u64 = 64;
+/// What that is at least and at most.
+const UNFLUSHED: RangeInclusive<u64> = 32 << 20..=512 << 20;
+
+/// Bytes past which a log directory is slow, for its disk does not keep up.
+pub fn unflushed_bytes_max() -> u64 {
+    unflushed_share(memory_bytes())
+}
+
+fn unflushed_share(memory: Option<u64>) -> u64 {
+    let share = memory.unwrap_or(0) / UNFLUSHED_SHARE;
+    share.clamp(*UNFLUSHED.start(), *UNFLUSHED.end())
+}
+
+/// Appends that wait for a slow log directory may hold one of this many bytes of the memory.
+const DIRECTORY_QUEUE_SHARE: u64 = 16;
+const DIRECTORY_QUEUE_MIN: u64 = 32 << 20;
+
+/// Bytes of appends that wait for a slow log directory: what was asked for
+/// (`millstream.log.dir.queue.bytes`), else a share of the memory.
+pub fn directory_queue_bytes_max(configured: Option<usize>) -> usize {
+    configured.unwrap_or_else(|| {
+        let share = memory_bytes().unwrap_or(0) / DIRECTORY_QUEUE_SHARE;
+        usize::try_from(share.max(DIRECTORY_QUEUE_MIN)).unwrap_or(usize::MAX)
+    })
+}
 
 /// Bytes of unfinished requests held at once: what was asked for (`queued.max.request.bytes`), else a
 /// share of the memory.
@@ -30,7 +61,7 @@ fn share(memory: Option<u64>, request_bytes_max: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::share;
+    use super::{share, unflushed_share};
 
     #[test]
     fn a_share_of_the_memory_but_room_for_some_large_requests() {
@@ -41,5 +72,15 @@ mod tests {
         assert_eq!(of(512), 256, "half of little");
         assert_eq!(of(64), 100, "one request, whatever there is");
         assert_eq!(share(None, MIB), 4 * MIB);
+    }
+
+    #[test]
+    fn what_is_unflushed_is_a_small_share_of_the_memory() {
+        const MIB: u64 = 1 << 20;
+        let of = |memory_mib: u64| unflushed_share(Some(memory_mib * MIB)) / MIB;
+        assert_eq!(of(16 << 10), 256);
+        assert_eq!(of(512), 32);
+        assert_eq!(of(1 << 20), 512);
+        assert_eq!(unflushed_share(None), 32 * MIB);
     }
 }

@@ -28,7 +28,10 @@ pub(super) fn build(settings: &Layered) -> Result<(Config, Vec<String>), ConfigE
         listeners,
         http_listen: http_listen(settings)?,
         log_directories: log_directories(settings)?,
-        directory_queue_bytes_max: settings.size("millstream.log.dir.queue.bytes"),
+        directory_queue_bytes_max: usize::try_from(
+            settings.number("millstream.log.dir.queue.bytes"),
+        )
+        .ok(),
         num_partitions: narrow(settings, "num.partitions"),
         default_replication_factor: replicas(settings, "default.replication.factor"),
         auto_create_topics: settings.is_on("auto.create.topics.enable"),

@@ -72,8 +72,8 @@ pub struct Config {
     pub offsets_topic: OffsetsTopic,
     /// Bounds and timers of groups (`group.*`, `offset.metadata.max.bytes`, `offsets.retention.minutes`).
     pub groups: GroupConfig,
-    /// Bytes of appends that wait for a slow log directory (`millstream.log.dir.queue.bytes`).
-    pub directory_queue_bytes_max: usize,
+    /// Bytes of appends that wait for a slow log directory (`millstream.log.dir.queue.bytes`); none: a share of the memory.
+    pub directory_queue_bytes_max: Option<usize>,
     /// The longest request (`socket.request.max.bytes`).
     pub request_bytes_max: usize,
     /// Bytes of unfinished requests held at once, beyond what is every connection's own
