@@ -234,7 +234,7 @@ impl Log {
         }
         let place = self.place.clone();
         let active = self.active();
-        active.complete_time_index();
+        active.complete_time_index(&place);
         if active.has_pending_entries() {
             active.persist_indexes(&place)?;
         }
@@ -269,7 +269,7 @@ impl Log {
         self.write_producers()?;
         self.write_snapshot()?;
         let active = self.active();
-        active.complete_time_index();
+        active.complete_time_index(&place);
         let indexes = active.persist_indexes(&place)?;
         // Even if all its batches are durable: that a failed append was taken back may not be, and
         // the next segment must begin where this one ends.

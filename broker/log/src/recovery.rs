@@ -358,7 +358,7 @@ impl Opening<'_> {
     fn seal_last(&mut self) -> Result<(), OpenError> {
         let place = self.place;
         let segment = self.segments.last_mut().expect("one was walked");
-        segment.complete_time_index();
+        segment.complete_time_index(place);
         let sync = |segment: &mut Segment| -> io::Result<()> {
             let indexes = segment.persist_indexes(place)?;
             let file = segment.file(place)?;

@@ -310,9 +310,13 @@ impl Segment {
         }
     }
 
-    /// Adds the last time index entry, as a sealed or closed segment has it.
-    pub(crate) fn complete_time_index(&mut self) {
-        self.inner().push_largest();
+    /// Adds the last time index entry, as a sealed or closed segment has it. Not where it may come from a
+    /// damaged header: agreeing with each other, the two would have retention delete what is not old.
+    pub(crate) fn complete_time_index(&mut self, place: &LogPlace) {
+        match self.check_walked(place) {
+            Ok(()) => self.inner().push_largest(),
+            Err(error) => tracing::error!(%error, "the time index is left incomplete"),
+        }
     }
 
     /// The largest timestamp, as far as it is in memory: always for a segment that is being written.
@@ -488,7 +492,7 @@ impl Segment {
             let what = format!("batches end at {}, expected {}", fresh.end, self.end);
             return Err(self.damaged(place, fresh.size, what));
         }
-        fresh.complete_time_index();
+        fresh.complete_time_index(place);
         if let Err(error) = fresh
             .persist_indexes(place)
             .and_then(|_| self.digest_again(place, &mut fresh))

@@ -6,7 +6,7 @@ mod common;
 use std::path::Path;
 
 use common::{
-    Bench, DIRECTORY, NOW, append, append_in, batch, batch_of, flush, read_all, records_in,
+    Bench, DIRECTORY, NOW, append, append_in, batch, batch_of, close, flush, read_all, records_in,
 };
 use millstream_env::Disk;
 use millstream_log::{Log, LogConfig, Retention};
@@ -157,4 +157,33 @@ fn nothing_is_taken_out_before_the_producers_of_it_are_durable_elsewhere() {
     flush(&mut log);
     log.take_out_segments(noted.log_start_offset).unwrap();
     assert_eq!(log.segment_count(), 1);
+}
+
+/// A timestamp that a damaged header has may not become the time index's word, which the header agrees with.
+#[test]
+fn a_flipped_timestamp_ages_no_segment() {
+    let mut bench = bench();
+    let noted = close(log_of(&bench, &[0]));
+    let path = Path::new(DIRECTORY).join(format!("{:020}.log", 0));
+    // A bit of the largest timestamp, which lies at 35..43: the year is 2006 then.
+    bench.disk.flip_bit(&path, 38, 7);
+    // Not a clean stop: the batch is walked again, below the recovery point.
+    for name in ["index", "timeindex"] {
+        let index = Path::new(DIRECTORY).join(format!("{:020}.{name}", 0));
+        let _absent = bench.disk.remove_file(&index);
+    }
+    bench.noted = noted;
+    let mut log = bench.open();
+    append(&mut log, batch(&[NOW.0], 100)).unwrap();
+    append(&mut log, batch(&[NOW.0], 100)).unwrap();
+    assert_eq!(log.segment_count(), 2);
+    flush(&mut log);
+    bench.noted = close(log);
+    let mut log = bench.open();
+    let keep = Retention {
+        ms: Some(1_000_000),
+        bytes: None,
+    };
+    let _refused = log.retain(keep, Offset(3), NOW);
+    assert_eq!(log.log_start_offset(), Offset(0));
 }

@@ -78,7 +78,7 @@ impl CleanedSegment {
     /// Writes what is left and makes all of it durable, but for the names.
     pub(crate) fn finish(mut self, place: &LogPlace) -> io::Result<Segment> {
         self.write_buffer()?;
-        self.segment.complete_time_index();
+        self.segment.complete_time_index(place);
         let indexes = self.write_entries(place)?;
         self.file.sync_data()?;
         indexes.iter().try_for_each(|index| index.sync_data())?;
