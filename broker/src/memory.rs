@@ -1,7 +1,5 @@
 //! How the process's memory is shared out.
 
-use std::ops::RangeInclusive;
-
 use millstream_env::memory_bytes;
 
 /// Requests that are being read may hold one of this many bytes of the memory. The others are for
@@ -12,22 +10,6 @@ const REQUESTS_SHARE: u64 = 8;
 /// Largest requests that the budget should hold at once, so that one slow producer of large requests
 /// does not hold up the others; but no more than half of the memory.
 const LARGEST_REQUESTS: u64 = 4;
-
-/// Bytes that a log directory may have unflushed may be one of this many bytes of the memory. Linux holds up
-/// all writers where a tenth and more of it is dirty.
-const UNFLUSHED_SHARE: u64 = 64;
-/// What that is at least and at most.
-const UNFLUSHED: RangeInclusive<u64> = 32 << 20..=512 << 20;
-
-/// Bytes past which a log directory is slow, for its disk does not keep up.
-pub fn unflushed_bytes_max() -> u64 {
-    unflushed_share(memory_bytes())
-}
-
-fn unflushed_share(memory: Option<u64>) -> u64 {
-    let share = memory.unwrap_or(0) / UNFLUSHED_SHARE;
-    share.clamp(*UNFLUSHED.start(), *UNFLUSHED.end())
-}
 
 /// Appends that wait for a slow log directory may hold one of this many bytes of the memory.
 const DIRECTORY_QUEUE_SHARE: u64 = 16;
@@ -61,7 +43,7 @@ fn share(memory: Option<u64>, request_bytes_max: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::{share, unflushed_share};
+    use super::share;
 
     #[test]
     fn a_share_of_the_memory_but_room_for_some_large_requests() {
@@ -72,15 +54,5 @@ mod tests {
         assert_eq!(of(512), 256, "half of little");
         assert_eq!(of(64), 100, "one request, whatever there is");
         assert_eq!(share(None, MIB), 4 * MIB);
-    }
-
-    #[test]
-    fn what_is_unflushed_is_a_small_share_of_the_memory() {
-        const MIB: u64 = 1 << 20;
-        let of = |memory_mib: u64| unflushed_share(Some(memory_mib * MIB)) / MIB;
-        assert_eq!(of(16 << 10), 256);
-        assert_eq!(of(512), 32);
-        assert_eq!(of(1 << 20), 512);
-        assert_eq!(unflushed_share(None), 32 * MIB);
     }
 }

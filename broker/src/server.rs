@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use millstream_api::{GateLimits, HostPort};
 use millstream_env::{RealClock, RealDisk, RealRandom};
-use millstream_log::HealthLimits;
 use millstream_metadata::ControllerSettings;
 use millstream_node::{Node, NodeConfig, OpenError};
 use tokio::net::TcpListener;
@@ -17,7 +16,7 @@ use tokio::sync::watch;
 use crate::config::Config;
 use crate::descriptors::connections_max;
 use crate::http::{self, Condition, Health, Status};
-use crate::memory::{directory_queue_bytes_max, queued_bytes_max, unflushed_bytes_max};
+use crate::memory::{directory_queue_bytes_max, queued_bytes_max};
 use crate::net::{Listener, NetLimits, Shared};
 use crate::shell::Shell;
 use crate::signals::stop_on_signal;
@@ -179,12 +178,9 @@ fn open(config: Config, threads: usize) -> Result<Node, ServeError> {
         safe_mode_crashes: config.safe_mode_crashes,
         scrub: config.scrub,
         gates: GateLimits {
-            health: HealthLimits {
-                unflushed_bytes_max: unflushed_bytes_max(),
-                ..HealthLimits::default()
-            },
             queued_bytes_max: directory_queue_bytes_max(config.directory_queue_bytes_max),
             threads,
+            ..GateLimits::default()
         },
     };
     let (clock, random) = (Arc::new(RealClock::default()), Arc::new(RealRandom));
