@@ -1,25 +1,22 @@
 //! Which log is compacted, and what happens to a pass when its topic or its disk goes.
 #![allow(missing_docs, clippy::unwrap_used)]
 
+mod common;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use common::{NOW, TOKEN, create_topic, fill, partition};
 use millstream_api::Proposal;
 use millstream_coordinator::GroupConfig;
 use millstream_env::Disk;
 use millstream_env::sim::{SimClock, SimDisk, SimFaults, SimRandom};
-use millstream_metadata::{ControllerSettings, NewTopic, TopicToDelete};
-use millstream_model::{NodeId, RequestToken, TopicId, WallTime};
+use millstream_metadata::{ControllerSettings, TopicToDelete};
+use millstream_model::{NodeId, TopicId};
 use millstream_node::{CompactionConfig, Node, NodeConfig};
-use millstream_protocol::records::{BatchBuilder, BatchHeader, Codec, ValidatedBatch};
-use millstream_replica::{Acks, HostedPartition, Waiter};
-
-const NOW: WallTime = WallTime(1_700_000_000_000);
-const TOKEN: RequestToken = RequestToken {
-    connection: 1,
-    request: 1,
-};
+use millstream_protocol::records::{BatchBuilder, Codec};
+use millstream_replica::HostedPartition;
 
 struct Bench {
     node: Node,
@@ -66,47 +63,16 @@ impl Bench {
             ("internal.segment.bytes", "1000"),
             ("file.delete.delay.ms", "0"),
         ];
-        let topic = NewTopic {
-            name: name.to_owned(),
-            partitions,
-            replication_factor: 1,
-            assignments: Default::default(),
-            configs: configs
-                .map(|(key, value)| (key.to_owned(), Some(value.to_owned())))
-                .into(),
-        };
-        let _answered = self.node.propose(Proposal::CreateTopics {
-            token: TOKEN,
-            topics: vec![topic],
-            validate_only: false,
-        });
+        create_topic(&self.node, name, partitions, &configs);
     }
 
     fn partition(&self, name: &str, index: usize) -> Arc<HostedPartition> {
-        Arc::clone(&self.node.broker.view().topic(name).unwrap().partitions[index])
+        partition(&self.node, name, index)
     }
 
     /// Appends a record of one key so many times, and flushes.
     fn fill(&self, partition: &Arc<HostedPartition>, records: usize) {
-        let waiter = Waiter {
-            token: TOKEN,
-            slot: 0,
-        };
-        for _ in 0..records {
-            let mut builder = BatchBuilder::new(Codec::None);
-            builder.push(NOW.0, Some(b"key"), Some(&[b'v'; 100]), []);
-            let batch = builder.build(0, -1);
-            let validated = ValidatedBatch::trusted(BatchHeader::read(&batch).unwrap());
-            let mut locked = partition.lock().unwrap();
-            let appended =
-                locked.handle_append(batch, usize::MAX, &validated, Acks::Leader, waiter, NOW);
-            appended.unwrap();
-            drop(locked);
-            if partition.mark_awaits_flush() {
-                self.node.queue_flush(Arc::clone(partition));
-            }
-        }
-        self.node.flush(partition.directory);
+        fill(&self.node, partition, Some(b"key"), records);
     }
 
     fn compact(&self) -> bool {

@@ -6,19 +6,18 @@ mod common;
 
 use std::sync::Arc;
 
-use common::{TOKEN, batch};
+use common::{NOW, TOKEN, batch, create_topic};
 use millstream_api::Proposal;
 use millstream_env::Disk;
 use millstream_env::sim::{SimClock, SimDisk, SimFaults, SimRandom};
 use millstream_log::AppendError;
-use millstream_metadata::{NewTopic, OFFSETS_TOPIC, TopicToDelete};
-use millstream_model::{TopicId, WallTime};
+use millstream_metadata::{OFFSETS_TOPIC, TopicToDelete};
+use millstream_model::TopicId;
 use millstream_node::{Node, NodeConfig};
 use millstream_protocol::ErrorCode;
 use millstream_protocol::records::{BatchHeader, ValidatedBatch};
 use millstream_replica::{Acks, HostedPartition, Waiter};
 
-const NOW: WallTime = WallTime(1_700_000_000_000);
 const RESERVE: u64 = 100_000;
 
 struct Bench {
@@ -65,16 +64,7 @@ impl Bench {
     }
 
     fn create(&self, name: &str, partitions: i32) {
-        self.node.propose(Proposal::CreateTopics {
-            token: TOKEN,
-            topics: vec![NewTopic {
-                name: name.to_owned(),
-                partitions,
-                replication_factor: 1,
-                ..NewTopic::default()
-            }],
-            validate_only: false,
-        });
+        create_topic(&self.node, name, partitions, &[]);
     }
 
     fn partition(&self, topic: &str) -> Arc<HostedPartition> {

@@ -1,25 +1,20 @@
 //! Which segment is scrubbed, when, and what is refused of one that is damaged.
 #![allow(missing_docs, clippy::unwrap_used)]
 
+mod common;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use millstream_api::Proposal;
+use common::{NOW, create_topic, fill, partition};
 use millstream_env::Disk;
 use millstream_env::sim::{SimClock, SimDisk, SimRandom};
 use millstream_log::ScrubOutcome;
-use millstream_metadata::NewTopic;
-use millstream_model::{NodeId, Offset, RequestToken, WallTime};
+use millstream_model::{NodeId, Offset};
 use millstream_node::{Node, NodeConfig, ScrubConfig};
-use millstream_protocol::records::{BatchBuilder, BatchHeader, Codec, ValidatedBatch};
-use millstream_replica::{Acks, HostedPartition, Waiter};
+use millstream_replica::HostedPartition;
 
-const NOW: WallTime = WallTime(1_700_000_000_000);
-const TOKEN: RequestToken = RequestToken {
-    connection: 1,
-    request: 1,
-};
 const INTERVAL: Duration = Duration::from_secs(1000);
 
 struct Bench {
@@ -52,47 +47,16 @@ impl Bench {
 
     fn create(&self, name: &str, partitions: i32) {
         let configs = [("internal.segment.bytes", "1000")];
-        let topic = NewTopic {
-            name: name.to_owned(),
-            partitions,
-            replication_factor: 1,
-            assignments: Default::default(),
-            configs: configs
-                .map(|(key, value)| (key.to_owned(), Some(value.to_owned())))
-                .into(),
-        };
-        let _answered = self.node.propose(Proposal::CreateTopics {
-            token: TOKEN,
-            topics: vec![topic],
-            validate_only: false,
-        });
+        create_topic(&self.node, name, partitions, &configs);
     }
 
     fn partition(&self, name: &str, index: usize) -> Arc<HostedPartition> {
-        Arc::clone(&self.node.broker.view().topic(name).unwrap().partitions[index])
+        partition(&self.node, name, index)
     }
 
     /// Appends records of 171 bytes each, one a batch, and flushes.
     fn fill(&self, partition: &Arc<HostedPartition>, records: usize) {
-        let waiter = Waiter {
-            token: TOKEN,
-            slot: 0,
-        };
-        for _ in 0..records {
-            let mut builder = BatchBuilder::new(Codec::None);
-            builder.push(NOW.0, None, Some(&[b'v'; 100]), []);
-            let batch = builder.build(0, -1);
-            let validated = ValidatedBatch::trusted(BatchHeader::read(&batch).unwrap());
-            let mut locked = partition.lock().unwrap();
-            let appended =
-                locked.handle_append(batch, usize::MAX, &validated, Acks::Leader, waiter, NOW);
-            appended.unwrap();
-            drop(locked);
-            if partition.mark_awaits_flush() {
-                self.node.queue_flush(Arc::clone(partition));
-            }
-        }
-        self.node.flush(partition.directory);
+        fill(&self.node, partition, None, records);
     }
 
     fn scrub(&self) -> Option<ScrubOutcome> {

@@ -19,6 +19,8 @@ use millstream_protocol::records::{
 };
 use millstream_replica::{Acks, HostedPartition, Waiter};
 
+/// When a test begins.
+pub const NOW: WallTime = WallTime(1_700_000_000_000);
 pub const TOPIC: &str = "topic";
 pub const TOKEN: RequestToken = RequestToken {
     connection: 1,
@@ -27,7 +29,7 @@ pub const TOKEN: RequestToken = RequestToken {
 
 /// A node with these settings in its file, on a disk and a clock of its own.
 pub fn node(settings: &[(&str, &str)]) -> Node {
-    let clock = Arc::new(SimClock::new(WallTime(1_700_000_000_000)));
+    let clock = Arc::new(SimClock::new(NOW));
     node_on(&SimDisk::default(), &clock, settings)
 }
 
@@ -57,10 +59,16 @@ where
 
 /// Creates the topic with these configs and three partitions.
 pub fn create(node: &Node, configs: &[(&str, &str)]) -> Vec<Arc<HostedPartition>> {
+    create_topic(node, TOPIC, 3, configs);
+    node.broker.view().topic(TOPIC).unwrap().partitions.clone()
+}
+
+/// Creates a topic.
+pub fn create_topic(node: &Node, name: &str, partitions: i32, configs: &[(&str, &str)]) {
     let given = configs.iter();
     let topic = NewTopic {
-        name: TOPIC.to_owned(),
-        partitions: 3,
+        name: name.to_owned(),
+        partitions,
         replication_factor: 1,
         assignments: Default::default(),
         configs: given
@@ -72,7 +80,34 @@ pub fn create(node: &Node, configs: &[(&str, &str)]) -> Vec<Arc<HostedPartition>
         topics: vec![topic],
         validate_only: false,
     });
-    node.broker.view().topic(TOPIC).unwrap().partitions.clone()
+}
+
+/// One partition of a topic.
+pub fn partition(node: &Node, name: &str, index: usize) -> Arc<HostedPartition> {
+    Arc::clone(&node.broker.view().topic(name).unwrap().partitions[index])
+}
+
+/// Appends so many records of 100 bytes, with this key, each a batch, and flushes.
+pub fn fill(node: &Node, partition: &Arc<HostedPartition>, key: Option<&[u8]>, records: usize) {
+    let waiter = Waiter {
+        token: TOKEN,
+        slot: 0,
+    };
+    for _ in 0..records {
+        let mut builder = BatchBuilder::new(Codec::None);
+        builder.push(NOW.0, key, Some(&[b'v'; 100]), []);
+        let batch = builder.build(0, -1);
+        let validated = ValidatedBatch::trusted(BatchHeader::read(&batch).unwrap());
+        let mut locked = partition.lock().unwrap();
+        let appended =
+            locked.handle_append(batch, usize::MAX, &validated, Acks::Leader, waiter, NOW);
+        appended.unwrap();
+        drop(locked);
+        if partition.mark_awaits_flush() {
+            node.queue_flush(Arc::clone(partition));
+        }
+    }
+    node.flush(partition.directory);
 }
 
 /// A batch of one record.

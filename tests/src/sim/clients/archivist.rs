@@ -5,7 +5,9 @@ use millstream_protocol::ErrorCode;
 use millstream_protocol::records::{BatchBuilder, Codec};
 
 use super::Heard;
-use super::plain::{Fetched, FetchedRecords, create_topic, fetch, fetched, produce, produced};
+use super::plain::{
+    Fetched, FetchedRecords, create_topic, fetch, fetched, hear_refusal, produce, produced,
+};
 use crate::sim::checkers::{Archive, Kept, Seen};
 use crate::sim::damage::DAMAGED_TOPIC;
 use crate::sim::wire::{FETCH_BY_NAME, PRODUCE_BY_NAME, call, send};
@@ -136,14 +138,7 @@ impl Archivist {
                 self.refused += 1;
                 Ok(Heard::Nothing)
             }
-            ErrorCode::KafkaStorageError | ErrorCode::RequestTimedOut
-                if world.may_be_offline(DAMAGED_TOPIC, partition) =>
-            {
-                Ok(Heard::DiskFailed)
-            }
-            // The queue of a slow disk is full.
-            ErrorCode::RequestTimedOut => Ok(Heard::Nothing),
-            code => violation(format!("partition {partition} of the archive: {code:?}")),
+            code => hear_refusal(world, (DAMAGED_TOPIC, partition), code),
         }
     }
 

@@ -18,6 +18,7 @@ use millstream_protocol::messages::{
 };
 use millstream_protocol::records::{BatchHeader, records_of};
 
+use super::Heard;
 use crate::sim::wire::{FETCH_BY_NAME, PRODUCE_BY_NAME, batches_of, call, code, decode};
 use crate::sim::world::World;
 use crate::sim::{Violation, violation};
@@ -220,4 +221,21 @@ pub(super) fn deleted(answer: &Bytes) -> Result<(ErrorCode, i64), Violation> {
         decode::<DeleteRecordsRequest<'_>, _>(answer, DELETE_RECORDS)?;
     let deleted = &answer.topics[0].partitions[0];
     Ok((code(deleted.error_code)?, deleted.low_watermark))
+}
+
+/// What a partition's refusal means to a client: that a disk has failed, or the queue of a slow one is full.
+pub(super) fn hear_refusal(
+    world: &World,
+    place: Place,
+    code: ErrorCode,
+) -> Result<Heard, Violation> {
+    let may_be_offline = world.may_be_offline(place.0, place.1);
+    match code {
+        ErrorCode::KafkaStorageError | ErrorCode::RequestTimedOut if may_be_offline => {
+            Ok(Heard::DiskFailed)
+        }
+        // The queue of a slow disk is full.
+        ErrorCode::RequestTimedOut => Ok(Heard::Nothing),
+        code => violation(format!("partition {} of {}: {code:?}", place.1, place.0)),
+    }
 }

@@ -6,7 +6,8 @@ use millstream_protocol::records::{BatchBuilder, Codec};
 
 use super::Heard;
 use super::plain::{
-    Fetched, LIST_OFFSETS, Place, create_topic, earliest, fetch, fetched, listed, produce, produced,
+    Fetched, LIST_OFFSETS, Place, create_topic, earliest, fetch, fetched, hear_refusal, listed,
+    produce, produced,
 };
 use crate::sim::checkers::{Row, Scan, Seen, Table};
 use crate::sim::wire::{FETCH_BY_NAME, PRODUCE_BY_NAME, send};
@@ -149,7 +150,7 @@ impl Tabulator {
                 world.note(base as u64);
                 if code != ErrorCode::None {
                     table.doubt(rows);
-                    return self.hear_refusal(world, code);
+                    return hear_refusal(world, self.place, code);
                 }
                 for (offset, row) in (base..).zip(rows) {
                     table.learn(offset, row)?;
@@ -158,7 +159,7 @@ impl Tabulator {
             Asked::Start => {
                 let (code, start) = listed(&answer)?;
                 if code != ErrorCode::None {
-                    return self.hear_refusal(world, code);
+                    return hear_refusal(world, self.place, code);
                 }
                 self.next = start;
                 self.scan = Some(Scan::from(start, world.now_ms()));
@@ -172,7 +173,7 @@ impl Tabulator {
                         self.scan = None;
                         return Ok(Heard::Nothing);
                     }
-                    code => return self.hear_refusal(world, code),
+                    code => return hear_refusal(world, self.place, code),
                 }
                 let Some(mut scan) = self.scan.take() else {
                     return Ok(Heard::Nothing);
@@ -199,18 +200,6 @@ impl Tabulator {
             }
         }
         Ok(Heard::Nothing)
-    }
-
-    fn hear_refusal(&self, world: &World, code: ErrorCode) -> Result<Heard, Violation> {
-        let may_be_offline = world.may_be_offline(self.place.0, self.place.1);
-        match code {
-            ErrorCode::KafkaStorageError | ErrorCode::RequestTimedOut if may_be_offline => {
-                Ok(Heard::DiskFailed)
-            }
-            // The queue of a slow disk is full.
-            ErrorCode::RequestTimedOut => Ok(Heard::Nothing),
-            code => violation(format!("the table: {code:?}")),
-        }
     }
 }
 

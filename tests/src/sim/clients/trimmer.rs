@@ -7,7 +7,7 @@ use millstream_protocol::records::{BatchBuilder, Codec};
 use super::Heard;
 use super::plain::{
     DELETE_RECORDS, Fetched, FetchedRecords, LIST_OFFSETS, Place, create_topic, delete_before,
-    deleted, earliest, fetch, fetched, listed, produce, produced,
+    deleted, earliest, fetch, fetched, hear_refusal, listed, produce, produced,
 };
 use crate::sim::checkers::{BATCH_BYTES_MAX, Seen, Trimmed};
 use crate::sim::wire::{FETCH_BY_NAME, PRODUCE_BY_NAME, call, send};
@@ -130,7 +130,7 @@ impl Trimmer {
                 world.note(base as u64);
                 match code {
                     ErrorCode::None => trimmed.learn(base, number, bytes)?,
-                    code => return self.hear_refusal(world, code),
+                    code => return hear_refusal(world, self.place, code),
                 }
             }
             Asked::Delete(offset) => match deleted(&answer)? {
@@ -148,7 +148,7 @@ impl Trimmer {
                     world.note(start as u64);
                     trimmed.begins_at(start)?;
                 }
-                (code, _) => return self.hear_refusal(world, code),
+                (code, _) => return hear_refusal(world, self.place, code),
             },
             Asked::Read(offset) => {
                 let fetched = fetched(&answer)?;
@@ -158,23 +158,11 @@ impl Trimmer {
                         learn(trimmed, &fetched)?;
                     }
                     ErrorCode::OffsetOutOfRange => trimmed.misses(offset)?,
-                    code => return self.hear_refusal(world, code),
+                    code => return hear_refusal(world, self.place, code),
                 }
             }
         }
         Ok(Heard::Nothing)
-    }
-
-    fn hear_refusal(&self, world: &World, code: ErrorCode) -> Result<Heard, Violation> {
-        let may_be_offline = world.may_be_offline(self.place.0, self.place.1);
-        match code {
-            ErrorCode::KafkaStorageError | ErrorCode::RequestTimedOut if may_be_offline => {
-                Ok(Heard::DiskFailed)
-            }
-            // The queue of a slow disk is full.
-            ErrorCode::RequestTimedOut => Ok(Heard::Nothing),
-            code => violation(format!("the trimmed log: {code:?}")),
-        }
     }
 
     /// Reads everything from the log's start on.
