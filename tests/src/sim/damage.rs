@@ -21,6 +21,9 @@ use super::{Violation, violation};
 /// The topic whose files are damaged.
 pub(crate) const DAMAGED_TOPIC: &str = "archive";
 const SECTOR: u64 = 512;
+/// Bytes before the first proposal of a metadata log, and before the body of each.
+const METADATA_HEADER_SIZE: usize = 32;
+const PROPOSAL_HEADER_SIZE: usize = 28;
 /// Damages of a seed, at most.
 const MARKS_MAX: usize = 4;
 /// Where a header holds the leader epoch. No checksum covers it, and above the recovery point nothing but its
@@ -56,8 +59,6 @@ pub(crate) struct Damage {
     pub marks: Vec<Mark>,
     /// Starts that were refused because of the metadata log.
     pub refused_starts: u32,
-    /// Bytes of the metadata log before the last start.
-    metadata_bytes: u64,
     /// The id of the damaged topic, once it is there.
     pub topic_id: Option<[u8; 16]>,
 }
@@ -287,19 +288,18 @@ impl World {
         if self.random.chance(self.damage.percent / 4) {
             self.start_with_damaged_metadata()?;
         }
-        self.damage.metadata_bytes = self.metadata_log().map_or(0, |(_, length)| length);
         Ok(())
     }
 
-    /// The metadata log, with its length.
-    fn metadata_log(&self) -> Option<(PathBuf, u64)> {
+    /// The metadata log.
+    fn metadata_log(&self) -> Option<PathBuf> {
         let is_log = |path: &Path| {
             path.parent()
                 .is_some_and(|parent| parent.ends_with(DIRECTORY_NAME))
                 && path.extension().is_some_and(|extension| extension == "log")
         };
-        let mut files = self.disk.files().into_iter();
-        files.find(|(path, _)| is_log(path))
+        let mut files = self.disk.files().into_iter().map(|(path, _)| path);
+        files.find(|path| is_log(path))
     }
 
     /// What the next start believes to be durable of a partition.
@@ -329,16 +329,9 @@ impl World {
 
     /// A bit of the metadata log flips: the start is refused, the log as it was.
     fn start_with_damaged_metadata(&mut self) -> Result<(), Violation> {
-        let Some((path, length)) = self.metadata_log() else {
+        let Some(path) = self.metadata_log() else {
             return Ok(());
         };
-        // Damage in the last proposal cannot be told from a torn write. Every start makes one.
-        let before_the_last = self.damage.metadata_bytes.min(length);
-        if before_the_last == 0 {
-            return Ok(());
-        }
-        let position = self.random.below(before_the_last);
-        let bit = self.random.below(8) as u8;
         let dropped = self
             .disk
             .open(&path, false)
@@ -346,6 +339,14 @@ impl World {
         dropped.map_err(|error| Violation {
             what: format!("the page cache is not dropped: {error}"),
         })?;
+        let bytes = self.disk.read(&path);
+        let length = bytes.len();
+        // Damage in the last proposal cannot be told from a torn write.
+        let Some(before_the_last) = last_proposal(&bytes) else {
+            return Ok(());
+        };
+        let position = self.random.below(before_the_last as u64);
+        let bit = self.random.below(8) as u8;
         self.disk.flip_bit(&path, position, bit);
         let before = self.disk.read(&path);
         let outcome = self.try_open();
@@ -372,6 +373,23 @@ impl World {
         self.damage.refused_starts += 1;
         Ok(())
     }
+}
+
+/// Where the last whole proposal of a metadata log begins; what a crash cut short may follow it.
+fn last_proposal(log: &[u8]) -> Option<usize> {
+    let word = |at: usize| log.get(at..at + 4)?.try_into().ok().map(u32::from_be_bytes);
+    let (mut last, mut start) = (None, METADATA_HEADER_SIZE);
+    while let (Some(crc), Some(length)) = (word(start), word(start + 4)) {
+        let end = start + PROPOSAL_HEADER_SIZE + length as usize;
+        let is_whole = log
+            .get(start + 4..end)
+            .is_some_and(|bytes| crc32fast::hash(bytes) == crc);
+        if !is_whole {
+            break;
+        }
+        (last, start) = (Some(start), end);
+    }
+    last
 }
 
 /// The partition of the damaged topic that a file belongs to.
