@@ -4,10 +4,12 @@ use bytes::Bytes;
 use millstream_protocol::ApiKey;
 use millstream_protocol::frame::decode_request_header;
 use millstream_protocol::messages::{
-    ApiVersionsRequest, CreateTopicsRequest, DeleteRecordsRequest, DeleteTopicsRequest,
-    FetchRequest, FindCoordinatorRequest, HeartbeatRequest, InitProducerIdRequest,
-    JoinGroupRequest, LeaveGroupRequest, ListOffsetsRequest, MetadataRequest, OffsetCommitRequest,
-    OffsetFetchRequest, OffsetForLeaderEpochRequest, ProduceRequest, SyncGroupRequest,
+    ApiVersionsRequest, CreateTopicsRequest, DeleteGroupsRequest, DeleteRecordsRequest,
+    DeleteTopicsRequest, DescribeGroupsRequest, FetchRequest, FindCoordinatorRequest,
+    HeartbeatRequest, InitProducerIdRequest, JoinGroupRequest, LeaveGroupRequest,
+    ListGroupsRequest, ListOffsetsRequest, MetadataRequest, OffsetCommitRequest,
+    OffsetDeleteRequest, OffsetFetchRequest, OffsetForLeaderEpochRequest, ProduceRequest,
+    SyncGroupRequest,
 };
 use millstream_protocol::wire::{Decoder, Message};
 
@@ -116,6 +118,14 @@ fn route(
             let body: LeaveGroupRequest<'_> = body(decoder, reply)?;
             handlers::group_membership::leave(broker, context, &request, &body)
         }
+        ApiKey::DescribeGroups => {
+            let body: DescribeGroupsRequest<'_> = body(decoder, reply)?;
+            handlers::describe_groups::handle(broker, context, &request, &body)
+        }
+        ApiKey::ListGroups => {
+            let body: ListGroupsRequest<'_> = body(decoder, reply)?;
+            handlers::list_groups::handle(broker, context, &request, &body)
+        }
         ApiKey::ApiVersions => {
             let body: ApiVersionsRequest<'_> = body(decoder, reply)?;
             handlers::api_versions::handle(&request, &body)
@@ -139,6 +149,14 @@ fn route(
         ApiKey::OffsetForLeaderEpoch => {
             let body: OffsetForLeaderEpochRequest<'_> = body(decoder, reply)?;
             handlers::offset_for_leader_epoch::handle(broker, context, &request, &body)
+        }
+        ApiKey::DeleteGroups => {
+            let body: DeleteGroupsRequest<'_> = body(decoder, reply)?;
+            handlers::delete_groups::handle(broker, context, &request, &body)
+        }
+        ApiKey::OffsetDelete => {
+            let body: OffsetDeleteRequest<'_> = body(decoder, reply)?;
+            handlers::offset_delete::handle(broker, context, &request, &body)
         }
         _ => {
             return Err(CloseReason::NotAdvertised {

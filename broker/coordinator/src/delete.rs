@@ -1,4 +1,4 @@
-//! Deletions: DeleteGroups (versions 0–2), OffsetDelete (version 0), the offsets of deleted topics,
+//! Deletions: DeleteGroups (versions 0–3), OffsetDelete (version 0), the offsets of deleted topics,
 //! and what has expired. All of them are tombstones; the order lets a batch be cut anywhere:
 //! offsets first, their group last.
 
@@ -18,7 +18,7 @@ use crate::group::{Group, State};
 use crate::offsets::CommittedOffset;
 use crate::outcome::{After, GroupAnswer, Outcome};
 use crate::subscription::Subscriptions;
-use crate::{CoordinatorRecord, RequestContext, Shard};
+use crate::{CoordinatorRecord, RequestContext, Shard, TopicLookup};
 
 const CONSUMER: &str = "consumer";
 
@@ -49,11 +49,12 @@ impl Shard {
         outcome
     }
 
-    /// Takes an OffsetDelete.
+    /// Takes an OffsetDelete. A partition that does not exist is refused; one without an offset is not.
     pub fn handle_offset_delete(
         &self,
         context: &RequestContext<'_>,
         request: &OffsetDeleteRequest<'_>,
+        topics: &dyn TopicLookup,
     ) -> Outcome {
         let mut records = Vec::new();
         let mut response = OffsetDeleteResponse::default();
@@ -64,7 +65,8 @@ impl Shard {
                     let is_refused = subscriptions
                         .as_ref()
                         .is_some_and(|s| s.may_include(&topic.name));
-                    let answer = group.delete_offsets(topic, is_refused, &mut records);
+                    let partitions = topics.topic(&topic.name).map_or(0, |(_, count)| count);
+                    let answer = group.delete_offsets(topic, partitions, is_refused, &mut records);
                     response.topics.push(answer);
                 }
             }
@@ -159,19 +161,22 @@ impl Group {
     fn delete_offsets(
         &self,
         topic: &OffsetDeleteRequestTopic<'_>,
+        present: i32,
         is_refused: bool,
         records: &mut Vec<CoordinatorRecord>,
     ) -> OffsetDeleteResponseTopic<'static> {
         let partitions = topic.partitions.iter().map(|partition| {
             let index = partition.partition_index;
-            let code = if is_refused {
-                ErrorCode::GroupSubscribedToTopic
-            } else if self.offsets.get(&topic.name, index).is_none() {
+            let code = if !(0..present).contains(&index) {
                 ErrorCode::UnknownTopicOrPartition
+            } else if is_refused {
+                ErrorCode::GroupSubscribedToTopic
             } else {
-                records.push(self.offset_tombstone(&topic.name, index));
                 ErrorCode::None
             };
+            if code == ErrorCode::None && self.offsets.get(&topic.name, index).is_some() {
+                records.push(self.offset_tombstone(&topic.name, index));
+            }
             OffsetDeleteResponsePartition {
                 partition_index: index,
                 error_code: code.code(),

@@ -34,32 +34,35 @@ impl Shard {
         Outcome::of(context.token, after, GroupAnswer::Describe(body))
     }
 
-    /// Takes a ListGroups for the groups of this shard. A shard that is loading refuses it whole,
-    /// with the error the api must answer.
+    /// Takes a ListGroups for the groups of this shard. A shard that is loading refuses it whole.
     pub fn handle_list_groups(
         &self,
         context: &RequestContext<'_>,
         request: &ListGroupsRequest<'_>,
-    ) -> Result<Outcome, ErrorCode> {
-        self.check_loaded()?;
-        let wanted = self.groups().filter(|group| {
-            is_listed(&request.states_filter, group.state_name())
-                && is_listed(&request.types_filter, GROUP_TYPE)
-        });
+    ) -> Outcome {
+        if let Err(code) = self.check_loaded() {
+            let refused = GroupAnswer::List(Err(code));
+            return Outcome::of(context.token, After::Immediate, refused);
+        }
+        // A filter may be as long as a frame, so it is looked through once and not for every group.
+        let mut states = State::NAMES.to_vec();
+        states.retain(|name| is_listed(&request.states_filter, name));
+        if !is_listed(&request.types_filter, GROUP_TYPE) {
+            states.clear();
+        }
+        let wanted = self
+            .groups()
+            .filter(|group| states.contains(&group.state_name()));
         let listed = wanted.map(|group| ListedGroup {
             group_id: Cow::Owned(group.id.to_string()),
             protocol_type: owned(group.protocol_type.as_deref()),
             group_state: Cow::Borrowed(group.state_name()),
             group_type: Cow::Borrowed(GROUP_TYPE),
         });
-        let body = GroupAnswer::List(listed.collect());
+        let body = GroupAnswer::List(Ok(listed.collect()));
         let ends = self.groups().map(|group| self.after_reading(Some(group)));
         let last = ends.chain([self.after_reading(None)]).max();
-        Ok(Outcome::of(
-            context.token,
-            last.unwrap_or(After::Immediate),
-            body,
-        ))
+        Outcome::of(context.token, last.unwrap_or(After::Immediate), body)
     }
 }
 
@@ -111,7 +114,7 @@ fn unknown(api_version: i16, group_id: &str) -> DescribedGroup<'static> {
     undescribed(group_id, "Dead", ErrorCode::GroupIdNotFound, Some(message))
 }
 
-fn undescribed(
+pub(crate) fn undescribed(
     group_id: &str,
     state: &'static str,
     code: ErrorCode,

@@ -50,6 +50,16 @@ pub(crate) enum State {
     Stable,
 }
 
+impl State {
+    /// Kafka's names of them.
+    pub(crate) const NAMES: [&'static str; 4] = [
+        "Empty",
+        "PreparingRebalance",
+        "CompletingRebalance",
+        "Stable",
+    ];
+}
+
 /// The wait for members to join.
 #[derive(Debug)]
 pub(crate) struct JoinPhase {
@@ -126,12 +136,13 @@ impl Group {
 
     /// Kafka's name of the state.
     pub(crate) fn state_name(&self) -> &'static str {
-        match self.state {
-            State::Empty => "Empty",
-            State::PreparingRebalance(_) => "PreparingRebalance",
-            State::CompletingRebalance => "CompletingRebalance",
-            State::Stable => "Stable",
-        }
+        let index = match self.state {
+            State::Empty => 0,
+            State::PreparingRebalance(_) => 1,
+            State::CompletingRebalance => 2,
+            State::Stable => 3,
+        };
+        State::NAMES[index]
     }
 
     pub(crate) fn is_empty(&self) -> bool {

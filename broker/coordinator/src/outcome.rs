@@ -65,8 +65,8 @@ pub enum GroupAnswer {
     Delete(DeletableGroupResult<'static>),
     /// To one group of DescribeGroups.
     Describe(DescribedGroup<'static>),
-    /// This shard's part of ListGroups.
-    List(Vec<ListedGroup<'static>>),
+    /// This shard's part of ListGroups, or the error that the whole request is answered with.
+    List(Result<Vec<ListedGroup<'static>>, ErrorCode>),
 }
 
 impl GroupAnswer {

@@ -18,6 +18,7 @@ use millstream_protocol::messages::{
 };
 
 use crate::GroupAnswer;
+use crate::describe::undescribed;
 
 /// Refuses JoinGroup. `member_id` is what the answer names: the caller's id, or the one handed out.
 #[must_use]
@@ -187,11 +188,10 @@ pub(crate) fn refuse_answer(answer: GroupAnswer, api_version: i16, code: ErrorCo
             delete.error_code = code.code();
             GroupAnswer::Delete(delete)
         }
-        GroupAnswer::Describe(mut describe) => {
-            describe.members.clear();
-            describe.error_code = code.code();
-            GroupAnswer::Describe(describe)
+        GroupAnswer::Describe(describe) => {
+            GroupAnswer::Describe(undescribed(&describe.group_id, "", code, None))
         }
-        GroupAnswer::List(_) => GroupAnswer::List(Vec::new()),
+        // Of the groups that are not coordinated here, nothing is listed.
+        GroupAnswer::List(_) => GroupAnswer::List(Ok(Vec::new())),
     }
 }

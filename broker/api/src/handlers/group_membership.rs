@@ -3,23 +3,15 @@
 //! The rules are the coordinator's. Here a request finds its shard and is parked; the answer comes as
 //! a completion, often in the same step.
 
-use millstream_coordinator::{
-    GroupAnswer, Outcome, RequestContext, Shard, TopicLookup, join_offset_fetch, shard_of,
-};
+use millstream_coordinator::{Outcome, RequestContext, Shard, TopicLookup, shard_of};
 use millstream_model::TopicId;
-use millstream_protocol::frame::Frame;
-use millstream_protocol::messages::offset_fetch_response::OffsetFetchResponseGroup;
 use millstream_protocol::messages::{
     HeartbeatRequest, JoinGroupRequest, LeaveGroupRequest, SyncGroupRequest,
 };
-use millstream_protocol::{ApiKey, ErrorCode};
 
-use crate::answers::Parked;
-use crate::context::CloseReason;
 use crate::dispatch::Request;
-use crate::group_shard::settle;
-use crate::queued::{ShardStep, hand_over};
-use crate::reply::Reply;
+use crate::handlers::group_answers::{Gathered, ParkedGroup};
+use crate::queued::hand_over;
 use crate::visit::Visit;
 use crate::{Broker, Context, Handled, View};
 
@@ -84,13 +76,7 @@ pub(crate) fn step(
         return hand_over(broker, context, request, directory);
     }
     decide_in_shard(broker, context, request, group_id, decide);
-    let waits_for_others = matches!(request.reply.api_key, ApiKey::JoinGroup | ApiKey::SyncGroup);
-    let parked = ParkedGroup {
-        reply: request.reply,
-        group_id: waits_for_others.then(|| group_id.into()),
-        fetches: Vec::new(),
-    };
-    Handled::Parked(Box::new(Parked::Group(parked)))
+    ParkedGroup::of_one(request.reply, group_id).handled()
 }
 
 /// The directory of a group's records, if this step must not wait there.
@@ -104,8 +90,42 @@ pub(crate) fn slow_directory(
         return None;
     }
     let shard = shard_of(group_id, broker.group_shards().len() as i32);
-    let directory = broker.directory_of_shard(shard as usize)?;
+    slow_directory_of_shard(broker, shard as usize, visit)
+}
+
+/// The directory of a shard's records, if this step must not wait there.
+pub(crate) fn slow_directory_of_shard(
+    broker: &Broker,
+    shard: usize,
+    visit: &mut Visit<'_>,
+) -> Option<usize> {
+    let directory = broker.directory_of_shard(shard)?;
     (!visit.may_wait_in(directory)).then_some(directory)
+}
+
+/// Runs a request of several groups, each in its shard, and parks it for their answers. `decide` is given the
+/// group's place in the list.
+pub(crate) fn step_for_each(
+    broker: &Broker,
+    context: &mut Context<'_>,
+    request: &Request<'_>,
+    groups: &[&str],
+    gathered: Gathered,
+    mut decide: impl FnMut(&mut Shard, &RequestContext<'_>, usize) -> Outcome,
+) -> Handled {
+    let mut visit = Visit::new(broker);
+    let mut slow = groups
+        .iter()
+        .filter_map(|group| slow_directory(broker, context, group, &mut visit));
+    if let Some(directory) = slow.next() {
+        return hand_over(broker, context, request, directory);
+    }
+    for (place, group) in groups.iter().enumerate() {
+        decide_in_shard(broker, context, request, group, |shard, asker| {
+            decide(shard, asker, place)
+        });
+    }
+    ParkedGroup::of_several(request.reply, gathered).handled()
 }
 
 /// Runs a request, or one group's part of it, in the group's shard.
@@ -116,87 +136,26 @@ pub(crate) fn decide_in_shard(
     group_id: &str,
     decide: impl FnOnce(&mut Shard, &RequestContext<'_>) -> Outcome,
 ) {
-    let shards = broker.group_shards();
-    let index = shard_of(group_id, shards.len() as i32);
+    let shard = shard_of(group_id, broker.group_shards().len() as i32) as usize;
+    decide_in(broker, context, request, shard, decide);
+}
+
+/// Runs a request, or one shard's part of it, in the shard.
+pub(crate) fn decide_in(
+    broker: &Broker,
+    context: &mut Context<'_>,
+    request: &Request<'_>,
+    shard: usize,
+    decide: impl FnOnce(&mut Shard, &RequestContext<'_>) -> Outcome,
+) {
     let asker = RequestContext {
         token: context.token,
         client_id: request.client_id,
         client_host: &context.client.host,
         api_version: request.reply.version,
     };
-    let wall = context.wall;
-    shards[index as usize].step(broker, wall, context.effects, |shard| decide(shard, &asker));
-}
-
-/// A request that waits for a group coordinator.
-pub struct ParkedGroup {
-    pub(crate) reply: Reply,
-    /// The group, where its other members are waited for.
-    pub(crate) group_id: Option<Box<str>>,
-    /// For OffsetFetch: the groups asked for, each with its answer once it is there.
-    pub(crate) fetches: Vec<(String, Option<OffsetFetchResponseGroup<'static>>)>,
-}
-
-impl ParkedGroup {
-    pub(crate) fn handle_answer(
-        &mut self,
-        answer: GroupAnswer,
-        refused: Option<ErrorCode>,
-    ) -> Result<Option<Frame>, CloseReason> {
-        let frame = match settle(answer, refused, self.reply.version) {
-            GroupAnswer::Join(answer) => self.reply.frame(&answer),
-            GroupAnswer::Sync(answer) => self.reply.frame(&answer),
-            GroupAnswer::Heartbeat(answer) => self.reply.frame(&answer),
-            GroupAnswer::Leave(answer) => self.reply.frame(&answer),
-            GroupAnswer::Commit(answer) => self.reply.frame(&answer),
-            GroupAnswer::OffsetFetch(answer) => return self.handle_fetched(answer),
-            // Not advertised yet, so nobody waits for them.
-            GroupAnswer::Delete(_)
-            | GroupAnswer::Describe(_)
-            | GroupAnswer::List(_)
-            | GroupAnswer::OffsetDelete(_) => {
-                return Ok(None);
-            }
-        };
-        frame.map(Some)
-    }
-
-    /// The connection ends: a member that waited no longer does.
-    pub(crate) fn disconnect(&self, broker: &Broker, context: &mut Context<'_>) {
-        let Some(group_id) = &self.group_id else {
-            return;
-        };
-        let step = ShardStep::Disconnect {
-            group_id: group_id.clone(),
-            token: context.token,
-        };
-        let shard = shard_of(group_id, broker.group_shards().len() as i32) as usize;
-        broker.run_in_shard(shard, step, context.now, context.wall, context.effects);
-    }
-
-    fn handle_fetched(
-        &mut self,
-        answer: OffsetFetchResponseGroup<'static>,
-    ) -> Result<Option<Frame>, CloseReason> {
-        let waiting = self
-            .fetches
-            .iter_mut()
-            .find(|(group, answered)| answered.is_none() && *group == answer.group_id);
-        if let Some((_, answered)) = waiting {
-            *answered = Some(answer);
-        }
-        if self.fetches.iter().any(|(_, answered)| answered.is_none()) {
-            return Ok(None);
-        }
-        let groups = self
-            .fetches
-            .drain(..)
-            .filter_map(|(_, answered)| answered)
-            .collect();
-        self.reply
-            .frame(&join_offset_fetch(self.reply.version, groups))
-            .map(Some)
-    }
+    let (wall, shard) = (context.wall, &broker.group_shards()[shard]);
+    shard.step(broker, wall, context.effects, |shard| decide(shard, &asker));
 }
 
 impl TopicLookup for View {

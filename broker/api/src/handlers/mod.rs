@@ -2,20 +2,25 @@
 
 pub(crate) mod api_versions;
 pub(crate) mod create_topics;
+pub(crate) mod delete_groups;
 pub(crate) mod delete_records;
 pub(crate) mod delete_topics;
+pub(crate) mod describe_groups;
 pub(crate) mod fetch;
 pub(crate) mod find_coordinator;
+pub(crate) mod group_answers;
 pub(crate) mod group_membership;
 pub(crate) mod init_producer_id;
+pub(crate) mod list_groups;
 pub(crate) mod list_offsets;
 pub(crate) mod metadata;
 pub(crate) mod offset_commit;
+pub(crate) mod offset_delete;
 pub(crate) mod offset_fetch;
 pub(crate) mod offset_for_leader_epoch;
 pub(crate) mod produce;
 
 pub(crate) use create_topics::ParkedProposal;
 pub(crate) use fetch::ParkedFetch;
-pub(crate) use group_membership::ParkedGroup;
+pub(crate) use group_answers::ParkedGroup;
 pub(crate) use produce::ParkedProduce;

@@ -6,11 +6,9 @@
 use millstream_coordinator::split_offset_fetch;
 use millstream_protocol::messages::{OffsetFetchRequest, OffsetFetchResponse};
 
-use crate::answers::Parked;
 use crate::dispatch::Request;
-use crate::handlers::group_membership::{ParkedGroup, decide_in_shard, slow_directory};
-use crate::queued::hand_over;
-use crate::visit::Visit;
+use crate::handlers::group_answers::{Gathered, PerGroup};
+use crate::handlers::group_membership::step_for_each;
 use crate::{Broker, Context, Handled};
 
 pub(crate) fn handle(
@@ -23,27 +21,15 @@ pub(crate) fn handle(
     if groups.is_empty() {
         return request.reply.answered(&OffsetFetchResponse::default());
     }
-    let mut visit = Visit::new(broker);
-    let mut slow = groups
-        .iter()
-        .filter_map(|group| slow_directory(broker, context, &group.group_id, &mut visit));
-    if let Some(directory) = slow.next() {
-        return hand_over(broker, context, request, directory);
-    }
     let view = broker.view();
-    for group in &groups {
-        decide_in_shard(broker, context, request, &group.group_id, |shard, asker| {
-            shard.handle_offset_fetch(asker, group, &**view)
-        });
-    }
-    let fetches = groups
-        .into_iter()
-        .map(|group| (group.group_id.into_owned(), None))
-        .collect();
-    let parked = ParkedGroup {
-        reply: request.reply,
-        group_id: None,
-        fetches,
-    };
-    Handled::Parked(Box::new(Parked::Group(parked)))
+    let ids: Vec<&str> = groups.iter().map(|group| &*group.group_id).collect();
+    let gathered = Gathered::OffsetFetch(PerGroup::of(&ids));
+    step_for_each(
+        broker,
+        context,
+        request,
+        &ids,
+        gathered,
+        |shard, asker, place| shard.handle_offset_fetch(asker, &groups[place], &**view),
+    )
 }

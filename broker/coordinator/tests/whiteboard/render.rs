@@ -155,7 +155,7 @@ pub fn check_encodes(body: &GroupAnswer, version: i16) {
         }
         GroupAnswer::List(groups) => {
             let response = ListGroupsResponse {
-                groups: groups.clone(),
+                groups: groups.clone().unwrap_or_default(),
                 ..Default::default()
             };
             response.encode(&mut encoder, version)
@@ -312,7 +312,8 @@ fn render_body(body: &GroupAnswer) -> String {
                 members.join(" "),
             )
         }
-        GroupAnswer::List(groups) => {
+        GroupAnswer::List(Err(code)) => format!("list {}", code.name()),
+        GroupAnswer::List(Ok(groups)) => {
             let groups = groups.iter().map(|group| {
                 format!(
                     " {}:{}:{}:{}",

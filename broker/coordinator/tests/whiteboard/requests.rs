@@ -201,11 +201,7 @@ impl Board {
             .handle_offset_fetch(context, &group, &self.topics)
     }
 
-    pub fn list(
-        &self,
-        line: &Line<'_>,
-        context: &RequestContext<'_>,
-    ) -> Result<Outcome, ErrorCode> {
+    pub fn list(&self, line: &Line<'_>, context: &RequestContext<'_>) -> Outcome {
         let filter = |name| line.list(name).into_iter().map(Into::into).collect();
         let request = ListGroupsRequest {
             states_filter: filter("states"),
@@ -229,7 +225,8 @@ impl Board {
             group_id: line.group().into(),
             topics: topics.collect(),
         };
-        self.shard.handle_offset_delete(context, &request)
+        self.shard
+            .handle_offset_delete(context, &request, &self.topics)
     }
 
     fn member(&self, line: &Line<'_>) -> String {

@@ -345,10 +345,7 @@ impl Board {
             "fetch" => self.fetch(line, &context),
             "describe" => self.shard.handle_describe_group(&context, line.group()),
             "delete" => self.shard.handle_delete_group(&context, line.group()),
-            "list" => match self.list(line, &context) {
-                Ok(outcome) => outcome,
-                Err(code) => return vec![format!("refused {}", code.name())],
-            },
+            "list" => self.list(line, &context),
             "offsetdelete" => self.offset_delete(line, &context),
             "topicgone" => {
                 let id = topic_id(line.number("id", 1));

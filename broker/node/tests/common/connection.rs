@@ -78,6 +78,16 @@ impl<'n> Connection<'n> {
         Some(bytes.freeze().slice(4..))
     }
 
+    /// The answer to a request that waits for nothing but a flush.
+    pub fn ask<'m, R: Request + Message<'m>>(&mut self, version: i16, request: &R) -> Bytes {
+        self.send(version, request).unwrap();
+        if let Some(answer) = self.receive() {
+            return answer;
+        }
+        self.flush();
+        self.receive().expect("an answer")
+    }
+
     /// Sends a batch to a partition of the topic.
     pub fn produce(&mut self, acks: i16, partition: i32, batch: &[u8]) {
         self.send(PRODUCE, &produce_request(acks, partition, batch))
@@ -137,6 +147,12 @@ impl<'n> Connection<'n> {
                 Effect::RunQueue(directory) => {
                     let mut effects = Vec::new();
                     while self.node.run_queue(directory, &mut effects) == QueueRest::None {}
+                    self.carry_out(effects);
+                }
+                // Tests of groups run the timers themselves.
+                Effect::GroupTimer { .. } => {}
+                Effect::ReloadGroups { shard } => {
+                    let effects = self.node.load_groups(shard);
                     self.carry_out(effects);
                 }
                 _ => panic!("no test needs this"),

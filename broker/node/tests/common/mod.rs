@@ -3,6 +3,7 @@
 
 pub mod connection;
 pub mod disks;
+pub mod groups;
 
 use std::sync::Arc;
 use std::time::Duration;
