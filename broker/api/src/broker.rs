@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
 use millstream_coordinator::GroupConfig;
-use millstream_metadata::OFFSETS_TOPIC;
+use millstream_metadata::{Configs, OFFSETS_TOPIC};
 use millstream_model::{Instant, NodeId, TopicId, WallTime};
 use millstream_replica::{HostedPartition, Released};
 
@@ -32,6 +32,8 @@ pub struct BrokerConfig {
     pub auto_create_topics: bool,
     /// Whether topics can be deleted (`delete.topic.enable`).
     pub delete_topics: bool,
+    /// What was given in the file and on the command line, by Kafka's names.
+    pub file_configs: Arc<Configs>,
     /// Upper bound of a fetch answer's records (`fetch.max.bytes`).
     pub fetch_bytes_max: usize,
     /// Upper bound of a fetch's wait.

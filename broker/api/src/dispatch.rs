@@ -4,12 +4,12 @@ use bytes::Bytes;
 use millstream_protocol::ApiKey;
 use millstream_protocol::frame::decode_request_header;
 use millstream_protocol::messages::{
-    ApiVersionsRequest, CreateTopicsRequest, DeleteGroupsRequest, DeleteRecordsRequest,
-    DeleteTopicsRequest, DescribeGroupsRequest, FetchRequest, FindCoordinatorRequest,
-    HeartbeatRequest, InitProducerIdRequest, JoinGroupRequest, LeaveGroupRequest,
-    ListGroupsRequest, ListOffsetsRequest, MetadataRequest, OffsetCommitRequest,
-    OffsetDeleteRequest, OffsetFetchRequest, OffsetForLeaderEpochRequest, ProduceRequest,
-    SyncGroupRequest,
+    AlterConfigsRequest, ApiVersionsRequest, CreateTopicsRequest, DeleteGroupsRequest,
+    DeleteRecordsRequest, DeleteTopicsRequest, DescribeConfigsRequest, DescribeGroupsRequest,
+    FetchRequest, FindCoordinatorRequest, HeartbeatRequest, IncrementalAlterConfigsRequest,
+    InitProducerIdRequest, JoinGroupRequest, LeaveGroupRequest, ListGroupsRequest,
+    ListOffsetsRequest, MetadataRequest, OffsetCommitRequest, OffsetDeleteRequest,
+    OffsetFetchRequest, OffsetForLeaderEpochRequest, ProduceRequest, SyncGroupRequest,
 };
 use millstream_protocol::wire::{Decoder, Message};
 
@@ -157,6 +157,18 @@ fn route(
         ApiKey::OffsetDelete => {
             let body: OffsetDeleteRequest<'_> = body(decoder, reply)?;
             handlers::offset_delete::handle(broker, context, &request, &body)
+        }
+        ApiKey::DescribeConfigs => {
+            let body: DescribeConfigsRequest<'_> = body(decoder, reply)?;
+            handlers::describe_configs::handle(broker, &request, &body)
+        }
+        ApiKey::AlterConfigs => {
+            let body: AlterConfigsRequest<'_> = body(decoder, reply)?;
+            handlers::alter_configs::replace(context, &request, &body)
+        }
+        ApiKey::IncrementalAlterConfigs => {
+            let body: IncrementalAlterConfigsRequest<'_> = body(decoder, reply)?;
+            handlers::alter_configs::change(context, &request, &body)
         }
         _ => {
             return Err(CloseReason::NotAdvertised {

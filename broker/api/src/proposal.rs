@@ -3,7 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
-use millstream_metadata::{NewTopic, TopicCreation, TopicDeletion, TopicToDelete};
+use millstream_metadata::{
+    ConfigAlteration, ConfigsToAlter, NewTopic, TopicCreation, TopicDeletion, TopicToDelete,
+};
 use millstream_model::{Offset, RequestToken, TopicPartition};
 use millstream_protocol::ErrorCode;
 use millstream_replica::HostedPartition;
@@ -26,6 +28,13 @@ pub enum Proposal {
         token: RequestToken,
         /// The topics.
         topics: Vec<TopicToDelete>,
+    },
+    /// Change configs, and answer the request.
+    AlterConfigs {
+        /// Who waits for it.
+        token: RequestToken,
+        /// Which configs of what.
+        asked: ConfigsToAlter,
     },
     /// Create topics that were asked for and do not exist, with default settings. Nobody waits.
     AutoCreate {
@@ -74,6 +83,15 @@ pub enum ProposalAnswer {
     TopicsCreated(Result<Vec<TopicCreation>, ErrorCode>),
     /// To [`Proposal::DeleteTopics`].
     TopicsDeleted(Result<Vec<TopicDeletion>, ErrorCode>),
+    /// To [`Proposal::AlterConfigs`].
+    ConfigsAltered {
+        /// Whether the request was an incremental one.
+        is_incremental: bool,
+        /// What was decided.
+        altered: Vec<ConfigAlteration>,
+        /// Why it was not stored.
+        failed: Option<ErrorCode>,
+    },
     /// To [`Proposal::ProducerId`].
     ProducerId(Result<i64, ErrorCode>),
     /// To [`Effect::DeleteRecords`](crate::Effect::DeleteRecords).

@@ -133,9 +133,14 @@ pub fn check_value(
     match type_ {
         ConfigType::Boolean => {
             let lower = trimmed.to_ascii_lowercase();
-            match matches!(lower.as_str(), "true" | "false") {
-                true => Ok(lower),
-                false => Err(wrong_type("true or false")),
+            if !matches!(lower.as_str(), "true" | "false") {
+                return Err(wrong_type("true or false"));
+            }
+            match range {
+                ConfigRange::OneOf(words) if !words.contains(&lower.as_str()) => {
+                    Err(out_of_range())
+                }
+                _ => Ok(lower),
             }
         }
         ConfigType::Int | ConfigType::Long => {

@@ -271,17 +271,13 @@ impl Controller {
         random: u128,
     ) -> Result<(CreatedTopic, Vec<Record>), CreateTopicError> {
         check_new_name(image, &topic.name)?;
-        let configs = self.check_configs(&topic.configs)?;
+        let configs = self.check_configs(image, &topic.configs)?;
         let replicas = self.place(image, topic, random)?;
         check_room(room, replicas.len())?;
         room.present += replicas.len();
 
         let id = TopicId::from_random(random);
-        let layers = BrokerLayers {
-            broker: None,
-            all_brokers: image.broker_configs(""),
-            file: &self.settings.file_configs,
-        };
+        let layers = self.layers_of_new_topics(image);
         let created = CreatedTopic {
             id,
             partitions: i32::try_from(replicas.len()).expect("bounded by the room"),
@@ -293,6 +289,7 @@ impl Controller {
 
     fn check_configs(
         &self,
+        image: &Image,
         configs: &[(String, Option<String>)],
     ) -> Result<Configs, InvalidConfig> {
         let last_of_each: BTreeMap<_, _> = configs.iter().map(|(k, v)| (k, v)).collect();
@@ -300,7 +297,7 @@ impl Controller {
         for (name, value) in last_of_each {
             checked.insert(name.clone(), check_topic_config(name, value.as_deref())?);
         }
-        check_conflicts(&checked)?;
+        check_conflicts(&checked, &self.layers_of_new_topics(image))?;
         Ok(checked)
     }
 
@@ -362,19 +359,23 @@ fn check_new_name(image: &Image, name: &str) -> Result<(), CreateTopicError> {
     }
 }
 
-/// Checks configs against each other.
-pub(crate) fn check_conflicts(configs: &Configs) -> Result<(), InvalidConfig> {
-    let lag = |name: &str, default| configs.get(name).map_or(Some(default), |v| v.parse().ok());
-    let min = lag("min.compaction.lag.ms", 0);
-    let max = lag("max.compaction.lag.ms", i64::MAX);
-    match (min, max) {
-        (Some(value), Some(limit)) if value > limit => Err(InvalidConfig::Conflict {
-            name: "min.compaction.lag.ms",
+/// Checks the configs of a topic against each other, those that come from the layers below among them.
+pub(crate) fn check_conflicts(
+    configs: &Configs,
+    layers: &BrokerLayers<'_>,
+) -> Result<(), InvalidConfig> {
+    const MIN: &str = "min.compaction.lag.ms";
+    const MAX: &str = "max.compaction.lag.ms";
+    let value = layers.number(MIN, Some(configs));
+    let limit = layers.number(MAX, Some(configs));
+    match value > limit {
+        true => Err(InvalidConfig::Conflict {
+            name: MIN,
             value,
-            other: "max.compaction.lag.ms",
+            other: MAX,
             limit,
         }),
-        _ => Ok(()),
+        false => Ok(()),
     }
 }
 

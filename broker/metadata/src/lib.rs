@@ -9,6 +9,7 @@
 
 #![forbid(unsafe_code)]
 
+mod alter_configs;
 mod assign_directories;
 mod config_value;
 mod controller;
@@ -24,6 +25,10 @@ mod snapshot;
 mod topic_config;
 mod topic_config_def;
 
+pub use alter_configs::{
+    AlterConfigsError, CONFIG_CHANGES_MAX, CONFIG_VALUE_BYTES_MAX, ConfigAlteration, ConfigChange,
+    ConfigOperation, ConfigsToAlter, ResourceChange,
+};
 pub use assign_directories::DirectoryAssignment;
 pub use config_value::{ConfigRange, ConfigType, InvalidConfig, check_value, split_list};
 pub use controller::{

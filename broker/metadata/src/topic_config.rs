@@ -53,6 +53,31 @@ pub struct ResolvedConfig {
     pub synonyms: Vec<ConfigSynonym>,
 }
 
+impl ResolvedConfig {
+    /// The places as Kafka's DescribeConfigs lists them, and the source it names: the topic's own first, with
+    /// the value in force; then the broker's from the first that has the name of highest precedence. So a
+    /// value that only `log.retention.hours` gives has no place, and counts as a default.
+    #[must_use]
+    pub fn described(&self) -> (ConfigSource, Vec<ConfigSynonym>) {
+        let first_name = self.def.synonyms.first().map(|synonym| synonym.name);
+        let (own, broker): (Vec<_>, Vec<_>) = self
+            .synonyms
+            .iter()
+            .cloned()
+            .partition(|synonym| synonym.source == ConfigSource::Topic);
+        let own = own.into_iter().map(|synonym| ConfigSynonym {
+            value: self.value.clone(),
+            ..synonym
+        });
+        let broker = broker
+            .into_iter()
+            .skip_while(|synonym| Some(synonym.name) != first_name);
+        let synonyms: Vec<_> = own.chain(broker).collect();
+        let source = synonyms.first().map(|synonym| synonym.source);
+        (source.unwrap_or(ConfigSource::Default), synonyms)
+    }
+}
+
 /// The layers below a topic's own configs.
 #[derive(Clone, Copy, Debug)]
 pub struct BrokerLayers<'a> {
@@ -120,10 +145,13 @@ impl<'a> BrokerLayers<'a> {
         }
     }
 
-    /// Resolves every listed config, by name.
+    /// Resolves every listed config, by name; one that is not listed only if the topic has it.
     #[must_use]
     pub fn resolve_all(&self, topic: Option<&Configs>) -> Vec<ResolvedConfig> {
-        let listed = TOPIC_CONFIGS.iter().filter(|def| def.is_listed);
+        let is_own = |name| topic.is_some_and(|configs| configs.contains_key(name));
+        let listed = TOPIC_CONFIGS
+            .iter()
+            .filter(|def| def.is_listed || is_own(def.name));
         listed.map(|def| self.resolve(def, topic)).collect()
     }
 
@@ -132,7 +160,7 @@ impl<'a> BrokerLayers<'a> {
         self.resolve(def, topic).value
     }
 
-    fn number(&self, name: &'static str, topic: Option<&Configs>) -> i64 {
+    pub(crate) fn number(&self, name: &'static str, topic: Option<&Configs>) -> i64 {
         let text = self.text(name, topic);
         text.parse().expect("resolved values are checked")
     }

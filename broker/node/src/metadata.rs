@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError};
 
-use millstream_api::{Completion, CompletionEvent, Effect, HostedTopic, Proposal, ProposalAnswer};
+use millstream_api::{
+    Completion, CompletionEvent, Effect, HostedTopic, Proposal, ProposalAnswer, View,
+};
 use millstream_env::is_disk_failure;
 use millstream_log::{Log, LogConfig, LogPlace};
 use millstream_metadata::{
@@ -60,6 +62,16 @@ impl Node {
                 let decision = owner.controller.decide_delete_topics(&image, &topics);
                 let done = self.commit(&mut owner, &image, decision.records, &mut effects);
                 let answer = ProposalAnswer::TopicsDeleted(done.map(|()| decision.answer));
+                effects.push(answered(token, answer));
+            }
+            Proposal::AlterConfigs { token, asked } => {
+                let decision = owner.controller.decide_alter_configs(&image, &asked);
+                let done = self.commit(&mut owner, &image, decision.records, &mut effects);
+                let answer = ProposalAnswer::ConfigsAltered {
+                    is_incremental: asked.is_incremental,
+                    altered: decision.answer,
+                    failed: done.err(),
+                };
                 effects.push(answered(token, answer));
             }
             Proposal::AutoCreate { names } => {
@@ -137,6 +149,9 @@ impl Node {
         self.broker
             .publish(before.changed(image, &removed, hosted.clone()));
         self.retire_failed(effects);
+        for topic in &hosted {
+            self.apply_config(&before, topic, effects);
+        }
         for partition in hosted.iter().flat_map(|topic| &topic.partitions) {
             // Its directory may have failed, and retired its partitions, before this one was among them.
             if self.is_lost(partition) && !partition.is_offline() {
@@ -214,23 +229,13 @@ impl Node {
                 cache_budget: self.cache_budget.clone(),
             };
             let log_config = LogConfig {
-                segment_bytes: config.segment_bytes,
-                segment_ms: segment_ms(&config),
-                segment_jitter_ms: config.segment_jitter_ms,
                 segment_jitter_seed: self.random.next_u64(),
-                index_interval_bytes: config.index_interval_bytes,
-                segment_index_bytes: config.segment_index_bytes,
-                producer_expiration: self.config.producer_expiration,
-                may_use_reserve: topic.is_internal(),
-                ..LogConfig::default()
+                ..self.log_config(&config, topic.is_internal())
             };
             let noted = directory.noted(topic.id, index);
             let leads_in = Some(partition.leader_epoch);
             let opened = Log::open(place, log_config, noted, leads_in, self.wall_time());
-            let durability = match config.durability {
-                millstream_metadata::Durability::Fsync => Durability::Fsync,
-                millstream_metadata::Durability::Replicated => Durability::Replicated,
-            };
+            let durability = durability(&config);
             let mut awaits_cut = false;
             let hosted = match opened {
                 Ok((mut log, _recovery)) => {
@@ -264,6 +269,38 @@ impl Node {
             config,
             partitions,
         })
+    }
+
+    /// The settings of a topic's logs, but for the seed of their jitter.
+    fn log_config(&self, config: &TopicConfig, is_internal: bool) -> LogConfig {
+        LogConfig {
+            segment_bytes: config.segment_bytes,
+            segment_ms: segment_ms(config),
+            segment_jitter_ms: config.segment_jitter_ms,
+            index_interval_bytes: config.index_interval_bytes,
+            segment_index_bytes: config.segment_index_bytes,
+            producer_expiration: self.config.producer_expiration,
+            may_use_reserve: is_internal,
+            ..LogConfig::default()
+        }
+    }
+
+    /// Brings configs of a topic that are not what they were before to its open logs. What looks at them anew
+    /// each time, as retention and the checks of batches do, has them from the view.
+    fn apply_config(&self, before: &View, topic: &HostedTopic, effects: &mut Vec<Effect>) {
+        let old = before.topic_by_id(topic.id);
+        if old.is_none_or(|old| old.config == topic.config) {
+            return;
+        }
+        let log_config = self.log_config(&topic.config, topic.is_internal);
+        for partition in &topic.partitions {
+            let Ok(mut locked) = partition.lock() else {
+                continue;
+            };
+            let released = locked.handle_config(log_config, durability(&topic.config));
+            drop(locked);
+            self.broker.handle_released(partition, released, effects);
+        }
     }
 
     /// Whether a partition's directory has failed.
@@ -311,6 +348,13 @@ impl Node {
             }
         }
         self.ask_for_room();
+    }
+}
+
+fn durability(config: &TopicConfig) -> Durability {
+    match config.durability {
+        millstream_metadata::Durability::Fsync => Durability::Fsync,
+        millstream_metadata::Durability::Replicated => Durability::Replicated,
     }
 }
 

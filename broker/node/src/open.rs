@@ -149,6 +149,7 @@ impl Node {
             rack: config.rack.clone(),
             auto_create_topics: config.auto_create_topics,
             delete_topics: config.delete_topics,
+            file_configs: Arc::new(config.controller.file_configs.clone()),
             fetch_bytes_max: config.fetch_bytes_max,
             fetch_wait_max: config.fetch_wait_max,
             groups: config.groups.clone(),

@@ -18,7 +18,7 @@ use std::path::PathBuf;
 use bytes::Bytes;
 use millstream_log::{
     AppendError, Appended, CompactionError, CompactionPass, CompactionRules, Dirtiness,
-    FlushBeside, FlushEnd, FlushWork, Log, LogRead, OffsetMap, ReadError, Retention,
+    FlushBeside, FlushEnd, FlushWork, Log, LogConfig, LogRead, OffsetMap, ReadError, Retention,
 };
 use millstream_model::{LeaderEpoch, Offset, RequestToken, WallTime};
 use millstream_protocol::records::ValidatedBatch;
@@ -141,6 +141,17 @@ impl Partition {
             needs_flush: !self.is_flushed(),
             released,
         })
+    }
+
+    /// The topic's configs have changed. What is weaker than before releases what waited for more; what is
+    /// stronger holds for what is appended from now on.
+    pub fn handle_config(&mut self, config: LogConfig, durability: Durability) -> Released {
+        self.log.set_config(config);
+        self.durability = durability;
+        match self.is_offline {
+            true => Released::default(),
+            false => self.advance(),
+        }
     }
 
     /// Begins a flush: what to sync, and up to which end that makes the log durable. `None` when

@@ -17,7 +17,7 @@ use millstream_protocol::messages::create_topics_response::{
 use crate::answers::Parked;
 use crate::context::CloseReason;
 use crate::dispatch::Request;
-use crate::handlers::{delete_records, delete_topics, init_producer_id};
+use crate::handlers::{alter_configs, delete_records, delete_topics, init_producer_id};
 use crate::reply::Reply;
 use crate::{Context, Effect, Handled, Proposal, ProposalAnswer};
 
@@ -137,6 +137,16 @@ impl ParkedProposal {
             ProposalAnswer::TopicsDeleted(deleted) => {
                 self.reply.frame(&delete_topics::answer(deleted))
             }
+            ProposalAnswer::ConfigsAltered {
+                is_incremental: true,
+                altered,
+                failed,
+            } => self.reply.frame(&alter_configs::changed(altered, failed)),
+            ProposalAnswer::ConfigsAltered {
+                is_incremental: false,
+                altered,
+                failed,
+            } => self.reply.frame(&alter_configs::replaced(altered, failed)),
             ProposalAnswer::RecordsDeleted(deleted) => {
                 self.reply.frame(&delete_records::answer(deleted))
             }

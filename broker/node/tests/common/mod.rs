@@ -1,6 +1,7 @@
 //! What the tests of the node share: a node on a simulated disk, a topic, records in it.
 #![allow(dead_code, clippy::unwrap_used)]
 
+pub mod configs;
 pub mod connection;
 pub mod disks;
 pub mod groups;

@@ -1,0 +1,154 @@
+//! DescribeConfigs, versions 1 – 4.
+//!
+//! 1: synonyms on request (KIP-226); 3: types and documentation (KIP-569); 4: flexible. Answered at once,
+//! from the metadata image and what the broker was started with. A resource that is named twice is answered
+//! twice; names of configs that are not there are left out.
+//!
+//! An answer is bounded, which Kafka's is not: a short request could ask for gigabytes. What comes after
+//! [`ENTRIES_MAX`] entries is INVALID_REQUEST.
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+
+use millstream_metadata::{BrokerLayers, ConfigResource, ResolvedConfig};
+use millstream_model::check_topic_name;
+use millstream_protocol::ErrorCode;
+use millstream_protocol::messages::describe_configs_request::{
+    DescribeConfigsRequest, DescribeConfigsResource,
+};
+use millstream_protocol::messages::describe_configs_response::{
+    DescribeConfigsResourceResult, DescribeConfigsResponse, DescribeConfigsResult,
+    DescribeConfigsSynonym,
+};
+
+use crate::dispatch::Request;
+use crate::{Broker, Handled, View};
+
+/// Configs and synonyms in one answer. Enough for all configs of ten thousand topics.
+const ENTRIES_MAX: usize = 400_000;
+
+/// Why a resource is not described.
+struct Refusal {
+    code: ErrorCode,
+    message: String,
+}
+
+impl Refusal {
+    fn invalid(message: String) -> Refusal {
+        Refusal {
+            code: ErrorCode::InvalidRequest,
+            message,
+        }
+    }
+}
+
+/// What is asked of every resource.
+#[derive(Clone, Copy)]
+struct Detail {
+    synonyms: bool,
+    documentation: bool,
+}
+
+pub(crate) fn handle(
+    broker: &Broker,
+    request: &Request<'_>,
+    body: &DescribeConfigsRequest<'_>,
+) -> Handled {
+    let view = broker.view();
+    let detail = Detail {
+        synonyms: body.include_synonyms,
+        documentation: body.include_documentation,
+    };
+    let mut entries = 0;
+    let mut results = Vec::with_capacity(body.resources.len());
+    for resource in &body.resources {
+        let described = match entries {
+            ..ENTRIES_MAX => describe(broker, &view, resource, detail),
+            _ => Err(Refusal::invalid(format!(
+                "the answer has {entries} entries before this resource, and more than \
+                 {ENTRIES_MAX} are not sent: ask for fewer resources, or name configuration_keys"
+            ))),
+        };
+        let mut result = DescribeConfigsResult {
+            resource_type: resource.resource_type,
+            resource_name: Cow::Borrowed(&resource.resource_name),
+            error_message: Some(Cow::Borrowed("")),
+            ..DescribeConfigsResult::default()
+        };
+        match described {
+            Ok(configs) => {
+                let synonyms: usize = configs.iter().map(|config| config.synonyms.len()).sum();
+                entries += configs.len() + synonyms;
+                result.configs = configs;
+            }
+            Err(refusal) => {
+                result.error_code = refusal.code.code();
+                result.error_message = Some(Cow::Owned(refusal.message));
+            }
+        }
+        results.push(result);
+    }
+    request.reply.answered(&DescribeConfigsResponse {
+        results,
+        ..DescribeConfigsResponse::default()
+    })
+}
+
+fn describe(
+    broker: &Broker,
+    view: &View,
+    asked: &DescribeConfigsResource<'_>,
+    detail: Detail,
+) -> Result<Vec<DescribeConfigsResourceResult<'static>>, Refusal> {
+    let keys = asked.configuration_keys.as_deref().unwrap_or_default();
+    let keys: BTreeSet<&str> = keys.iter().map(|key| &**key).collect();
+    let is_wanted = |name: &str| keys.is_empty() || keys.contains(name);
+    let code = asked.resource_type;
+    match ConfigResource::from_code(i32::from(code)) {
+        Some(ConfigResource::Topic) => {
+            let resolved = topic_configs(broker, view, &asked.resource_name)?;
+            let wanted = resolved.iter().filter(|config| is_wanted(config.def.name));
+            Ok(wanted.map(|config| topic_entry(config, detail)).collect())
+        }
+        Some(ConfigResource::Broker) | None => Err(Refusal::invalid(format!(
+            "resource type {code} has no configs"
+        ))),
+    }
+}
+
+fn topic_configs(broker: &Broker, view: &View, name: &str) -> Result<Vec<ResolvedConfig>, Refusal> {
+    check_topic_name(name).map_err(|error| Refusal {
+        code: ErrorCode::InvalidTopicException,
+        message: error.to_string(),
+    })?;
+    let topic = view.image.topic(name).ok_or(Refusal {
+        code: ErrorCode::UnknownTopicOrPartition,
+        message: String::new(),
+    })?;
+    let config = &broker.config;
+    let layers = BrokerLayers::new(&view.image, config.node_id, &config.file_configs);
+    Ok(layers.resolve_all(Some(&topic.configs)))
+}
+
+fn topic_entry(config: &ResolvedConfig, detail: Detail) -> DescribeConfigsResourceResult<'static> {
+    let (source, synonyms) = config.described();
+    let synonyms = synonyms.into_iter().filter(|_| detail.synonyms);
+    DescribeConfigsResourceResult {
+        name: Cow::Borrowed(config.def.name),
+        value: Some(Cow::Owned(config.value.clone())),
+        read_only: false,
+        config_source: source.code(),
+        is_sensitive: false,
+        synonyms: synonyms
+            .map(|synonym| DescribeConfigsSynonym {
+                name: Cow::Borrowed(synonym.name),
+                value: Some(Cow::Owned(synonym.value)),
+                source: synonym.source.code(),
+            })
+            .collect(),
+        config_type: config.def.type_.code(),
+        documentation: detail
+            .documentation
+            .then_some(Cow::Borrowed(config.def.doc)),
+    }
+}
