@@ -166,6 +166,7 @@ fn open(config: Config, threads: usize) -> Result<Node, ServeError> {
         log_directories: config.log_directories,
         auto_create_topics: config.auto_create_topics,
         delete_topics: config.delete_topics,
+        describe_partitions_max: config.describe_partitions_max,
         controller,
         fetch_bytes_max: config.fetch_bytes_max,
         fetch_wait_max: config.fetch_wait_max,

@@ -34,6 +34,8 @@ pub struct BrokerConfig {
     pub delete_topics: bool,
     /// What was given in the file and on the command line, by Kafka's names.
     pub file_configs: Arc<Configs>,
+    /// Partitions in one answer to DescribeTopicPartitions (`max.request.partition.size.limit`).
+    pub describe_partitions_max: usize,
     /// Upper bound of a fetch answer's records (`fetch.max.bytes`).
     pub fetch_bytes_max: usize,
     /// Upper bound of a fetch's wait.

@@ -4,12 +4,15 @@ use bytes::Bytes;
 use millstream_protocol::ApiKey;
 use millstream_protocol::frame::decode_request_header;
 use millstream_protocol::messages::{
-    AlterConfigsRequest, ApiVersionsRequest, CreateTopicsRequest, DeleteGroupsRequest,
-    DeleteRecordsRequest, DeleteTopicsRequest, DescribeConfigsRequest, DescribeGroupsRequest,
-    FetchRequest, FindCoordinatorRequest, HeartbeatRequest, IncrementalAlterConfigsRequest,
+    AlterConfigsRequest, AlterPartitionReassignmentsRequest, ApiVersionsRequest,
+    CreatePartitionsRequest, CreateTopicsRequest, DeleteGroupsRequest, DeleteRecordsRequest,
+    DeleteTopicsRequest, DescribeClusterRequest, DescribeConfigsRequest, DescribeGroupsRequest,
+    DescribeQuorumRequest, DescribeTopicPartitionsRequest, ElectLeadersRequest, FetchRequest,
+    FindCoordinatorRequest, HeartbeatRequest, IncrementalAlterConfigsRequest,
     InitProducerIdRequest, JoinGroupRequest, LeaveGroupRequest, ListGroupsRequest,
-    ListOffsetsRequest, MetadataRequest, OffsetCommitRequest, OffsetDeleteRequest,
-    OffsetFetchRequest, OffsetForLeaderEpochRequest, ProduceRequest, SyncGroupRequest,
+    ListOffsetsRequest, ListPartitionReassignmentsRequest, MetadataRequest, OffsetCommitRequest,
+    OffsetDeleteRequest, OffsetFetchRequest, OffsetForLeaderEpochRequest, ProduceRequest,
+    SyncGroupRequest, UpdateFeaturesRequest,
 };
 use millstream_protocol::wire::{Decoder, Message};
 
@@ -128,7 +131,7 @@ fn route(
         }
         ApiKey::ApiVersions => {
             let body: ApiVersionsRequest<'_> = body(decoder, reply)?;
-            handlers::api_versions::handle(&request, &body)
+            handlers::api_versions::handle(broker, &request, &body)
         }
         ApiKey::CreateTopics => {
             let body: CreateTopicsRequest<'_> = body(decoder, reply)?;
@@ -169,6 +172,38 @@ fn route(
         ApiKey::IncrementalAlterConfigs => {
             let body: IncrementalAlterConfigsRequest<'_> = body(decoder, reply)?;
             handlers::alter_configs::change(context, &request, &body)
+        }
+        ApiKey::CreatePartitions => {
+            let body: CreatePartitionsRequest<'_> = body(decoder, reply)?;
+            handlers::create_partitions::handle(context, &request, &body)
+        }
+        ApiKey::ElectLeaders => {
+            let body: ElectLeadersRequest<'_> = body(decoder, reply)?;
+            handlers::elect_leaders::handle(broker, &request, &body)
+        }
+        ApiKey::AlterPartitionReassignments => {
+            let body: AlterPartitionReassignmentsRequest<'_> = body(decoder, reply)?;
+            handlers::alter_partition_reassignments::handle(broker, &request, &body)
+        }
+        ApiKey::ListPartitionReassignments => {
+            let _none_is_under_way: ListPartitionReassignmentsRequest<'_> = body(decoder, reply)?;
+            handlers::list_partition_reassignments::handle(&request)
+        }
+        ApiKey::DescribeQuorum => {
+            let body: DescribeQuorumRequest<'_> = body(decoder, reply)?;
+            handlers::describe_quorum::handle(broker, context, &request, &body)
+        }
+        ApiKey::UpdateFeatures => {
+            let body: UpdateFeaturesRequest<'_> = body(decoder, reply)?;
+            handlers::update_features::handle(context, &request, &body)
+        }
+        ApiKey::DescribeCluster => {
+            let body: DescribeClusterRequest = body(decoder, reply)?;
+            handlers::describe_cluster::handle(broker, context, &request, &body)
+        }
+        ApiKey::DescribeTopicPartitions => {
+            let body: DescribeTopicPartitionsRequest<'_> = body(decoder, reply)?;
+            handlers::describe_topic_partitions::handle(broker, &request, &body)
         }
         _ => {
             return Err(CloseReason::NotAdvertised {

@@ -36,4 +36,4 @@ pub use host_port::{HostPort, InvalidHostPort};
 pub use proposal::{DeletedRecords, Proposal, ProposalAnswer, RecordsToDelete};
 pub use queued::{QueuedAppend, QueuedRequest, QueuedStep, ShardStep, StoredAppend};
 pub use supported::{SupportedApi, supported_apis};
-pub use view::{HostedTopic, View};
+pub use view::{HostedTopic, MetadataLog, View};

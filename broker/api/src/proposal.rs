@@ -4,7 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use millstream_metadata::{
-    ConfigAlteration, ConfigsToAlter, NewTopic, TopicCreation, TopicDeletion, TopicToDelete,
+    ConfigAlteration, ConfigsToAlter, FeatureUpdate, FeatureUpdateError, MorePartitions, NewTopic,
+    PartitionsCreation, TopicCreation, TopicDeletion, TopicToDelete,
 };
 use millstream_model::{Offset, RequestToken, TopicPartition};
 use millstream_protocol::ErrorCode;
@@ -19,6 +20,15 @@ pub enum Proposal {
         token: RequestToken,
         /// The topics.
         topics: Vec<NewTopic>,
+        /// Whether only to say what would happen.
+        validate_only: bool,
+    },
+    /// Add partitions to topics, and answer the request.
+    CreatePartitions {
+        /// Who waits for it.
+        token: RequestToken,
+        /// The topics.
+        topics: Vec<MorePartitions>,
         /// Whether only to say what would happen.
         validate_only: bool,
     },
@@ -40,6 +50,15 @@ pub enum Proposal {
     AutoCreate {
         /// Their names.
         names: Vec<String>,
+    },
+    /// Set features to other levels, and answer the request.
+    UpdateFeatures {
+        /// Who waits for it.
+        token: RequestToken,
+        /// The features.
+        updates: Vec<FeatureUpdate>,
+        /// Whether only to say what would happen.
+        validate_only: bool,
     },
     /// Hand out a producer id.
     ProducerId {
@@ -81,6 +100,10 @@ pub struct DeletedRecords {
 pub enum ProposalAnswer {
     /// To [`Proposal::CreateTopics`].
     TopicsCreated(Result<Vec<TopicCreation>, ErrorCode>),
+    /// To [`Proposal::CreatePartitions`].
+    PartitionsCreated(Result<Vec<PartitionsCreation>, ErrorCode>),
+    /// To [`Proposal::UpdateFeatures`]: the features named, or why none is updated.
+    FeaturesUpdated(Result<Result<Vec<String>, FeatureUpdateError>, ErrorCode>),
     /// To [`Proposal::DeleteTopics`].
     TopicsDeleted(Result<Vec<TopicDeletion>, ErrorCode>),
     /// To [`Proposal::AlterConfigs`].

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use millstream_metadata::{CompressionType, Image, TopicConfig};
-use millstream_model::{TopicId, WallTime};
+use millstream_model::{LeaderEpoch, Offset, TopicId, WallTime};
 use millstream_protocol::records::{Codec, Compression, TimestampType, ValidationRules};
 use millstream_replica::HostedPartition;
 
@@ -30,10 +30,21 @@ impl HostedTopic {
     }
 }
 
+/// How far the metadata log is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MetadataLog {
+    /// The epoch of its leader.
+    pub leader_epoch: LeaderEpoch,
+    /// Where it ends. All of it is committed.
+    pub log_end_offset: Offset,
+}
+
 /// The metadata image together with the partitions opened for it.
 pub struct View {
     /// The metadata.
     pub image: Arc<Image>,
+    /// The log that it was read from.
+    pub metadata_log: MetadataLog,
     by_name: HashMap<Arc<str>, Arc<HostedTopic>>,
     /// Ordered, because it is walked: what is written from a walk must not depend on chance.
     by_id: BTreeMap<TopicId, Arc<HostedTopic>>,
@@ -45,6 +56,7 @@ impl View {
     pub fn new(image: Arc<Image>) -> View {
         View {
             image,
+            metadata_log: MetadataLog::default(),
             by_name: HashMap::new(),
             by_id: BTreeMap::new(),
         }
@@ -72,6 +84,7 @@ impl View {
     pub fn changed(
         &self,
         image: Arc<Image>,
+        metadata_log: MetadataLog,
         removed: &[TopicId],
         added: Vec<Arc<HostedTopic>>,
     ) -> View {
@@ -88,6 +101,7 @@ impl View {
         }
         View {
             image,
+            metadata_log,
             by_name,
             by_id,
         }
@@ -148,7 +162,7 @@ mod tests {
             })
         };
         let topics = (1..8).rev().map(topic).collect();
-        let view = View::new(image.clone()).changed(image, &[], topics);
+        let view = View::new(image.clone()).changed(image, MetadataLog::default(), &[], topics);
         let ids: Vec<u8> = view.topics().map(|topic| topic.id.0[0]).collect();
         assert_eq!(ids, [1, 2, 3, 4, 5, 6, 7]);
     }

@@ -11,7 +11,8 @@ use std::sync::Arc;
 use millstream_model::{BrokerEpoch, DirectoryId, LeaderEpoch, NodeId, TopicId};
 
 use crate::delta::Delta;
-use crate::record::{BrokerStartRecord, ConfigRecord, ProducerIdsRecord};
+use crate::features::{FEATURES, Feature, feature_named};
+use crate::record::{BrokerStartRecord, ConfigRecord, FeatureRecord, ProducerIdsRecord};
 use crate::record::{ClusterRecord, PartitionRecord, Record, TopicRecord};
 use crate::resource::ConfigResource;
 
@@ -115,6 +116,8 @@ pub struct Image {
     brokers: Arc<BTreeMap<NodeId, BrokerEpoch>>,
     broker_configs: Arc<BTreeMap<String, Configs>>,
     next_producer_id: i64,
+    /// Levels that were set, by feature.
+    features: Arc<BTreeMap<&'static str, i16>>,
 }
 
 /// Why a record contradicts the image: the log is damaged, or this is a bug.
@@ -194,6 +197,26 @@ impl Image {
         self.next_producer_id
     }
 
+    /// The level a feature is at.
+    #[must_use]
+    pub fn feature_level(&self, feature: &Feature) -> i16 {
+        let set = self.features.get(feature.name).copied();
+        set.unwrap_or(feature.initial_level)
+    }
+
+    /// The features that are on, with their levels, by name.
+    pub fn finalized_features(&self) -> impl Iterator<Item = (&'static Feature, i16)> {
+        let levels = FEATURES
+            .iter()
+            .map(|feature| (feature, self.feature_level(feature)));
+        levels.filter(|(_, level)| *level > 0)
+    }
+
+    /// Features whose level was set, by name.
+    pub(crate) fn set_features(&self) -> impl Iterator<Item = (&'static str, i16)> {
+        self.features.iter().map(|(name, level)| (*name, *level))
+    }
+
     /// The image after `records`, and what they changed. *Errors*: the first record that does not
     /// fit; nothing of the list is applied then.
     pub fn apply(&self, records: &[Record]) -> Result<(Image, Delta), ReplayError> {
@@ -220,6 +243,7 @@ impl Image {
             Record::Config(record) => self.replay_config(record, delta),
             Record::BrokerStart(record) => self.replay_broker_start(record, delta),
             Record::ProducerIds(record) => self.replay_producer_ids(record),
+            Record::Feature(record) => self.replay_feature(record),
         }
     }
 
@@ -387,6 +411,20 @@ impl Image {
             ));
         }
         self.next_producer_id = record.next_producer_id;
+        Ok(())
+    }
+
+    fn replay_feature(&mut self, record: &FeatureRecord) -> Result<(), String> {
+        let feature = feature_named(&record.name);
+        let level = i16::try_from(record.level).ok();
+        let supported = feature.zip(level).filter(|(feature, level)| {
+            (feature.min_level..=feature.max_level).contains(level) || *level == 0
+        });
+        let (feature, level) = supported.ok_or_else(|| {
+            let (name, level) = (&record.name, record.level);
+            format!("this release does not support level {level} of feature {name}")
+        })?;
+        Arc::make_mut(&mut self.features).insert(feature.name, level);
         Ok(())
     }
 }

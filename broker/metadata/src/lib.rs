@@ -17,8 +17,10 @@ mod create_partitions;
 mod create_topics;
 mod delete_topics;
 mod delta;
+mod features;
 mod image;
 mod placement;
+mod reassign_partitions;
 mod record;
 mod resource;
 mod snapshot;
@@ -39,14 +41,19 @@ pub use create_partitions::{CreatePartitionsError, MorePartitions, PartitionsCre
 pub use create_topics::{CreateTopicError, CreatedTopic, NewTopic, TopicCreation};
 pub use delete_topics::{DeleteTopicError, TopicDeletion, TopicToDelete};
 pub use delta::Delta;
+pub use features::{
+    FEATURES, Feature, FeatureUpdate, FeatureUpdateError, InvalidFeatureUpdate, METADATA_VERSION,
+    UpgradeType, feature_named,
+};
 pub use image::{
     Configs, Image, OFFSETS_TOPIC, PartitionImage, ReplayError, SHARE_STATE_TOPIC,
     TOPIC_PARTITIONS_MAX, TRANSACTIONS_TOPIC, TopicImage, is_internal_topic,
 };
 pub use placement::InvalidAssignment;
+pub use reassign_partitions::ReassignmentError;
 pub use record::{
-    BrokerStartRecord, ClusterRecord, ConfigRecord, FIRST_OPTIONAL_TYPE, PartitionRecord,
-    ProducerIdsRecord, Record, RecordError, RemoveTopicRecord, TopicRecord,
+    BrokerStartRecord, ClusterRecord, ConfigRecord, FIRST_OPTIONAL_TYPE, FeatureRecord,
+    PartitionRecord, ProducerIdsRecord, Record, RecordError, RemoveTopicRecord, TopicRecord,
 };
 pub use resource::ConfigResource;
 pub use snapshot::{SnapshotError, decode_records, encode_records};

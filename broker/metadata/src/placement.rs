@@ -57,7 +57,8 @@ pub(crate) fn check_assignments(
     Ok(checked)
 }
 
-fn check_assignment(
+/// Checks the brokers of one partition, in the order given.
+pub(crate) fn check_assignment(
     image: &Image,
     expected: usize,
     nodes: &[i32],

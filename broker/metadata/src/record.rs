@@ -110,6 +110,17 @@ pub struct ProducerIdsRecord {
     pub next_producer_id: i64,
 }
 
+/// A feature of the cluster is at a level now.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct FeatureRecord {
+    /// The feature's name.
+    #[prost(string, tag = "1")]
+    pub name: String,
+    /// The level; 0: the feature is off.
+    #[prost(int32, tag = "2")]
+    pub level: i32,
+}
+
 /// Any record of the metadata log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs)] // each variant is the record of its name
@@ -121,6 +132,7 @@ pub enum Record {
     Config(ConfigRecord),
     BrokerStart(BrokerStartRecord),
     ProducerIds(ProducerIdsRecord),
+    Feature(FeatureRecord),
 }
 
 /// Why an entry of the metadata log is not a record.
@@ -165,6 +177,7 @@ macro_rules! with_record_types {
             5 => Config(ConfigRecord),
             6 => BrokerStart(BrokerStartRecord),
             7 => ProducerIds(ProducerIdsRecord),
+            8 => Feature(FeatureRecord),
         }
     };
 }

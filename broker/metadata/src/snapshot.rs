@@ -7,7 +7,9 @@ use bytes::{BufMut, Bytes, BytesMut};
 use millstream_model::{NodeId, TopicId};
 
 use crate::image::{Configs, Image, PartitionImage};
-use crate::record::{BrokerStartRecord, ClusterRecord, ConfigRecord, PartitionRecord};
+use crate::record::{
+    BrokerStartRecord, ClusterRecord, ConfigRecord, FeatureRecord, PartitionRecord,
+};
 use crate::record::{ProducerIdsRecord, Record, RecordError, TopicRecord};
 use crate::resource::ConfigResource;
 
@@ -48,6 +50,10 @@ impl Image {
         }
         let next_producer_id = self.next_producer_id();
         records.push(ProducerIdsRecord { next_producer_id }.into());
+        for (name, level) in self.set_features() {
+            let (name, level) = (name.to_owned(), i32::from(level));
+            records.push(FeatureRecord { name, level }.into());
+        }
         for name in self.broker_config_names() {
             let configs = self.broker_configs(name).expect("just listed");
             push_configs(&mut records, ConfigResource::Broker, name, configs);

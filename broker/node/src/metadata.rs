@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError};
 
 use millstream_api::{
-    Completion, CompletionEvent, Effect, HostedTopic, Proposal, ProposalAnswer, View,
+    Completion, CompletionEvent, Effect, HostedTopic, MetadataLog, Proposal, ProposalAnswer, View,
 };
 use millstream_env::is_disk_failure;
 use millstream_log::{Log, LogConfig, LogPlace};
 use millstream_metadata::{
-    BrokerLayers, Controller, Image, Record, RecordError, TopicConfig, TopicImage,
+    BrokerLayers, Controller, Decision, Image, Record, RecordError, TopicConfig, TopicImage,
 };
-use millstream_model::{RequestToken, TopicPartition};
+use millstream_model::{LeaderEpoch, Offset, RequestToken, TopicPartition};
 use millstream_protocol::ErrorCode;
 use millstream_quorum::{Entry, Quorum};
 use millstream_replica::{Durability, HostedPartition, Partition};
@@ -25,6 +25,16 @@ use crate::{LogDirectory, Node};
 pub struct MetadataOwner {
     pub(crate) quorum: Quorum,
     pub(crate) controller: Controller,
+}
+
+impl MetadataOwner {
+    /// How far the log is.
+    pub(crate) fn log(&self) -> MetadataLog {
+        MetadataLog {
+            leader_epoch: LeaderEpoch(i32::try_from(self.quorum.term().0).unwrap_or(i32::MAX)),
+            log_end_offset: Offset(self.quorum.last_index().0 as i64),
+        }
+    }
 }
 
 /// Reads an entry of the metadata log. `None` for what may be skipped.
@@ -54,15 +64,38 @@ impl Node {
                     validate_only,
                     &mut random,
                 );
-                let done = self.commit(&mut owner, &image, decision.records, &mut effects);
-                let answer = ProposalAnswer::TopicsCreated(done.map(|()| decision.answer));
-                effects.push(answered(token, answer));
+                let done = self.carry_out(&mut owner, &image, decision, &mut effects);
+                effects.push(answered(token, ProposalAnswer::TopicsCreated(done)));
+            }
+            Proposal::CreatePartitions {
+                token,
+                topics,
+                validate_only,
+            } => {
+                let mut random = || u128::from_be_bytes(new_id(&*self.random).0);
+                let decision = owner.controller.decide_create_partitions(
+                    &image,
+                    &topics,
+                    validate_only,
+                    &mut random,
+                );
+                let done = self.carry_out(&mut owner, &image, decision, &mut effects);
+                effects.push(answered(token, ProposalAnswer::PartitionsCreated(done)));
+            }
+            Proposal::UpdateFeatures {
+                token,
+                updates,
+                validate_only,
+            } => {
+                let controller = &owner.controller;
+                let decision = controller.decide_update_features(&image, &updates, validate_only);
+                let done = self.carry_out(&mut owner, &image, decision, &mut effects);
+                effects.push(answered(token, ProposalAnswer::FeaturesUpdated(done)));
             }
             Proposal::DeleteTopics { token, topics } => {
                 let decision = owner.controller.decide_delete_topics(&image, &topics);
-                let done = self.commit(&mut owner, &image, decision.records, &mut effects);
-                let answer = ProposalAnswer::TopicsDeleted(done.map(|()| decision.answer));
-                effects.push(answered(token, answer));
+                let done = self.carry_out(&mut owner, &image, decision, &mut effects);
+                effects.push(answered(token, ProposalAnswer::TopicsDeleted(done)));
             }
             Proposal::AlterConfigs { token, asked } => {
                 let decision = owner.controller.decide_alter_configs(&image, &asked);
@@ -115,6 +148,18 @@ impl Node {
             .ok_or(ErrorCode::UnknownServerError)
     }
 
+    /// Commits the records of a decision. Answers what is to be said then.
+    fn carry_out<A>(
+        &self,
+        owner: &mut MetadataOwner,
+        image: &Image,
+        decision: Decision<A>,
+        effects: &mut Vec<Effect>,
+    ) -> Result<A, ErrorCode> {
+        self.commit(owner, image, decision.records, effects)?;
+        Ok(decision.answer)
+    }
+
     /// Appends and syncs the records, applies them, and publishes the view they make.
     fn commit(
         &self,
@@ -147,7 +192,7 @@ impl Node {
             .collect();
         let before = Arc::clone(&self.broker.view());
         self.broker
-            .publish(before.changed(image, &removed, hosted.clone()));
+            .publish(before.changed(image, owner.log(), &removed, hosted.clone()));
         self.retire_failed(effects);
         for topic in &hosted {
             self.apply_config(&before, topic, effects);

@@ -35,6 +35,8 @@ pub struct NodeConfig {
     pub auto_create_topics: bool,
     /// Whether topics can be deleted (`delete.topic.enable`).
     pub delete_topics: bool,
+    /// Partitions in one answer to DescribeTopicPartitions (`max.request.partition.size.limit`).
+    pub describe_partitions_max: usize,
     /// What topics get where nothing else is asked for, and their bounds.
     pub controller: ControllerSettings,
     /// Upper bound of a fetch answer's records (`fetch.max.bytes`).
@@ -73,6 +75,7 @@ impl Default for NodeConfig {
             log_directories: Vec::new(),
             auto_create_topics: true,
             delete_topics: true,
+            describe_partitions_max: 2000,
             controller: ControllerSettings::default(),
             fetch_bytes_max: 55 << 20,
             fetch_wait_max: Duration::from_secs(60),

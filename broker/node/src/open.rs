@@ -150,6 +150,7 @@ impl Node {
             auto_create_topics: config.auto_create_topics,
             delete_topics: config.delete_topics,
             file_configs: Arc::new(config.controller.file_configs.clone()),
+            describe_partitions_max: config.describe_partitions_max,
             fetch_bytes_max: config.fetch_bytes_max,
             fetch_wait_max: config.fetch_wait_max,
             groups: config.groups.clone(),
@@ -189,7 +190,11 @@ impl Node {
         let hosted = topics
             .map(|topic| node.host(&image, topic, &found))
             .collect();
-        let view = node.broker.view().changed(image, &[], hosted);
+        let log = {
+            let owner = node.metadata.lock();
+            owner.unwrap_or_else(PoisonError::into_inner).log()
+        };
+        let view = node.broker.view().changed(image, log, &[], hosted);
         node.broker.publish(view);
         // It is said already which have failed, and their partitions are hosted offline.
         node.retire_failed(&mut Vec::new());

@@ -120,7 +120,6 @@ pub(super) static ACCEPTED: &[(&str, ConfigType)] = &[
     ("max.connections.per.ip.overrides", Text),
     ("max.decompressed.message.bytes", Int),
     ("max.incremental.fetch.session.cache.slots", Int),
-    ("max.request.partition.size.limit", Int),
     ("metadata.log.dir", Text),
     ("metadata.log.max.record.bytes.between.snapshots", Long),
     ("metadata.log.max.snapshot.interval.ms", Long),

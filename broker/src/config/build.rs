@@ -36,6 +36,7 @@ pub(super) fn build(settings: &Layered) -> Result<(Config, Vec<String>), ConfigE
         default_replication_factor: replicas(settings, "default.replication.factor"),
         auto_create_topics: settings.is_on("auto.create.topics.enable"),
         delete_topics: settings.is_on("delete.topic.enable"),
+        describe_partitions_max: settings.size("max.request.partition.size.limit"),
         topic_defaults: settings.topic_defaults(),
         offsets_topic: OffsetsTopic {
             partitions: narrow(settings, "offsets.topic.num.partitions"),

@@ -87,6 +87,7 @@ pub(super) static LIVE: &[Setting] = &[
     // Topics and their records.
     of("auto.create.topics.enable", Boolean, "true", Any, "Whether asking for an unknown topic creates it."),
     of("delete.topic.enable", Boolean, "true", Any, "Whether topics can be deleted."),
+    of("max.request.partition.size.limit", Int, "2000", AtLeast(1), "Partitions in one answer to DescribeTopicPartitions; a client asks for the rest."),
     of("num.partitions", Int, "1", PARTITIONS, "Partitions of a topic whose creator leaves it open."),
     of("default.replication.factor", Int, "1", REPLICAS, "Replicas of a topic whose creator leaves it open."),
     of("message.max.bytes", Int, "1048588", AtLeast(0), "The largest record batch, compressed as it comes, that a topic takes."),

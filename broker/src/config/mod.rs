@@ -64,6 +64,8 @@ pub struct Config {
     pub auto_create_topics: bool,
     /// Whether topics can be deleted (`delete.topic.enable`).
     pub delete_topics: bool,
+    /// Partitions in one answer to DescribeTopicPartitions (`max.request.partition.size.limit`).
+    pub describe_partitions_max: usize,
     /// Settings that were given and stand behind configs of topics (`message.max.bytes`,
     /// `log.segment.bytes`, `millstream.durability` …), by broker name, as canonical text: the file
     /// layer of topic configs. [`Config::topic_config`] shows them typed, with the defaults.

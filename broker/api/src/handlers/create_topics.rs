@@ -17,7 +17,10 @@ use millstream_protocol::messages::create_topics_response::{
 use crate::answers::Parked;
 use crate::context::CloseReason;
 use crate::dispatch::Request;
-use crate::handlers::{alter_configs, delete_records, delete_topics, init_producer_id};
+use crate::handlers::{
+    alter_configs, create_partitions, delete_records, delete_topics, init_producer_id,
+    update_features,
+};
 use crate::reply::Reply;
 use crate::{Context, Effect, Handled, Proposal, ProposalAnswer};
 
@@ -134,6 +137,13 @@ impl ParkedProposal {
     ) -> Result<Option<Frame>, CloseReason> {
         let frame = match answered {
             ProposalAnswer::TopicsCreated(created) => self.reply.frame(&answer(created)),
+            ProposalAnswer::PartitionsCreated(created) => {
+                self.reply.frame(&create_partitions::answer(created))
+            }
+            ProposalAnswer::FeaturesUpdated(updated) => {
+                let answer = update_features::answer(self.reply.version, updated);
+                self.reply.frame(&answer)
+            }
             ProposalAnswer::TopicsDeleted(deleted) => {
                 self.reply.frame(&delete_topics::answer(deleted))
             }

@@ -24,13 +24,13 @@ use crate::dispatch::Request;
 use crate::{Broker, Context, Effect, Handled, HostedTopic, Proposal};
 
 /// Bits by operation: read, write, create, delete, alter, describe, describe and alter configs.
-const TOPIC_OPERATIONS: i32 = 3576;
+pub(crate) const TOPIC_OPERATIONS: i32 = 3576;
 /// Create, alter, describe, cluster action, describe and alter configs, idempotent write.
-const CLUSTER_OPERATIONS: i32 = 8096;
+pub(crate) const CLUSTER_OPERATIONS: i32 = 8096;
 /// The leader of a partition that has none.
 const NO_LEADER: i32 = -1;
 /// "Not asked for".
-const OPERATIONS_OMITTED: i32 = i32::MIN;
+pub(crate) const OPERATIONS_OMITTED: i32 = i32::MIN;
 
 pub(crate) fn handle(
     broker: &Broker,
@@ -148,7 +148,11 @@ fn refuse(request: &Request<'_>, count: usize) -> Handled {
 }
 
 /// A partition. One that is offline here is led by nobody.
-fn describe(index: i32, partition: &PartitionImage, is_offline: bool) -> MetadataResponsePartition {
+pub(crate) fn describe(
+    index: i32,
+    partition: &PartitionImage,
+    is_offline: bool,
+) -> MetadataResponsePartition {
     let ids = |nodes: &[NodeId]| nodes.iter().map(|node| node.0).collect();
     let (code, leader_id, offline_replicas) = match is_offline {
         false => (ErrorCode::None, partition.leader.0, Vec::new()),
