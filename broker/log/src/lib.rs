@@ -37,6 +37,7 @@ mod leader_epochs;
 mod listing;
 mod log;
 mod lookup;
+mod mended_length;
 mod names;
 mod offset_index;
 mod open;

@@ -34,6 +34,7 @@ use millstream_model::{LeaderEpoch, Offset, WallTime};
 use crate::cut::UnfinishedCut;
 use crate::index::{Index, IndexEntry};
 use crate::listing::{Listing, remove_if_there, remove_segment};
+use crate::mended_length::mended_header;
 use crate::offset_index::OffsetEntry;
 use crate::opening_epochs::OpeningEpochs;
 use crate::scan::{Found, Scan};
@@ -226,13 +227,15 @@ impl Opening<'_> {
                 return Err(self.damaged(path, segment.size, what));
             }
         }
-        let start = segment.size;
-        segment.walked = indexed..start;
-        if start < size {
+        if segment.size < size {
             // The last process may have ended after a failed sync, whose bytes the page cache shows
             // and the disk does not have.
-            file.forget_cached(start).map_err(|error| self.io(error))?;
+            file.forget_cached(segment.last_batch)
+                .map_err(|error| self.io(error))?;
+            self.find_tail(&mut segment, &*file, size)?;
         }
+        let start = segment.size;
+        segment.walked = indexed..start;
         let mut scan = Scan::checked(&*file, start, size)
             .expecting(segment.end)
             .within_epochs(self.epochs.bounds());
@@ -293,6 +296,7 @@ impl Opening<'_> {
                     if header.last_offset() == last_offset
                         && !segment.contradicts_time_index(&header) =>
                 {
+                    segment.last_batch = entry.position.into();
                     segment.size = scan.position();
                     segment.end = Offset(header.next_offset());
                 }
@@ -339,19 +343,44 @@ impl Opening<'_> {
         size: u64,
         point: Offset,
     ) -> Result<bool, OpenError> {
+        let last_start = (segment.size > 0).then_some(segment.last_batch);
         let mut scan = Scan::headers(file, segment.size, size)
             .expecting(segment.end)
-            .with_gaps(segment.may_have_gaps, point);
+            .with_gaps(segment.may_have_gaps, point)
+            .mending(last_start);
         while segment.end < point {
             match scan.next().map_err(|error| self.io(error))? {
                 Found::Batch(header) if segment.contradicts_time_index(&header) => {
                     return Ok(false);
                 }
-                Found::Batch(header) => segment.note_batch(&header, &self.config),
+                Found::Batch(header) => {
+                    segment.size = scan.last_start().unwrap_or(segment.size);
+                    segment.note_batch(&header, &self.config);
+                }
                 Found::End | Found::Invalid(_) => return Ok(false),
             }
         }
         Ok(segment.end == point)
+    }
+
+    /// Where no whole batch follows the recovery point, the length of the batch before it may be damaged.
+    fn find_tail(
+        &self,
+        segment: &mut Segment,
+        file: &dyn File,
+        size: u64,
+    ) -> Result<(), OpenError> {
+        let io = |error| self.io(error);
+        let mut scan = Scan::checked(file, segment.size, size).expecting(segment.end);
+        if segment.size == 0 || matches!(scan.next().map_err(io)?, Found::Batch(_)) {
+            return Ok(());
+        }
+        let start = segment.last_batch;
+        let Some(header) = mended_header(file, start, size).map_err(io)? else {
+            return Ok(());
+        };
+        segment.size = start + header.size_in_bytes() as u64;
+        Ok(())
     }
 
     /// Completes a segment that another one follows.

@@ -10,6 +10,8 @@ use millstream_env::File;
 use millstream_model::{LeaderEpoch, Offset};
 use millstream_protocol::records::{BatchHeader, HEADER_SIZE, check_crc};
 
+use crate::mended_length::mended_header;
+
 /// Bytes read at once when only headers are looked at.
 const WINDOW_OF_HEADERS: usize = 16 << 10;
 /// Bytes read at once when everything is.
@@ -42,6 +44,10 @@ pub(crate) struct Scan<'a> {
     epoch_min: i32,
     /// The leader epoch that no batch has, nor a later one.
     epoch_end: i32,
+    /// Whether damaged lengths are put right for the walk, by the batch's checksum.
+    mends: bool,
+    /// Where the batch before the position begins, once known.
+    last_start: Option<u64>,
     window: Vec<u8>,
     window_start: u64,
 }
@@ -59,6 +65,8 @@ impl<'a> Scan<'a> {
             offset_end: i64::MAX,
             epoch_min: i32::MIN,
             epoch_end: i32::MAX,
+            mends: false,
+            last_start: None,
             window: Vec::new(),
             window_start: position,
         }
@@ -72,9 +80,10 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// Checks the checksum of each batch from here on.
+    /// Checks the checksum of each batch from here on. What is damaged ends the walk, mended or not.
     pub(crate) fn checking(mut self) -> Scan<'a> {
         self.checks_crc = true;
+        self.mends = false;
         self
     }
 
@@ -99,6 +108,19 @@ impl<'a> Scan<'a> {
         self.epoch_min = epochs.start.0;
         self.epoch_end = epochs.end.0;
         self
+    }
+
+    /// A header whose length is damaged does not end the walk. `last_start` is where the batch before the
+    /// position begins.
+    pub(crate) fn mending(mut self, last_start: Option<u64>) -> Scan<'a> {
+        self.mends = true;
+        self.last_start = last_start;
+        self
+    }
+
+    /// Where the batch begins that was found last.
+    pub(crate) fn last_start(&self) -> Option<u64> {
+        self.last_start
     }
 
     /// Where the next batch begins.
@@ -133,6 +155,54 @@ impl<'a> Scan<'a> {
 
     /// The batch at the position; moves behind it.
     pub(crate) fn next(&mut self) -> io::Result<Found> {
+        match self.next_as_it_stands()? {
+            Found::Invalid(why) if self.mends => self.next_mended(why),
+            found => Ok(found),
+        }
+    }
+
+    /// The batch that comes next once a damaged length is put right: that of the batch before, or its own.
+    fn next_mended(&mut self, why: String) -> io::Result<Found> {
+        if let Some(start) = self.last_start
+            && let Some(last) = mended_header(self.file, start, self.end)?
+        {
+            let end = start + last.size_in_bytes() as u64;
+            if end != self.position {
+                self.tell_of_length(start);
+                self.move_to(end);
+                return self.next();
+            }
+        }
+        match mended_header(self.file, self.position, self.end)? {
+            Some(header) if self.check_order(&header).is_none() => {
+                self.tell_of_length(self.position);
+                let end = self.position + header.size_in_bytes() as u64;
+                self.pass(&header);
+                self.move_to(end);
+                Ok(Found::Batch(header))
+            }
+            _ => Ok(Found::Invalid(why)),
+        }
+    }
+
+    fn move_to(&mut self, position: u64) {
+        self.position = position;
+        self.window.clear();
+        self.window_start = position;
+    }
+
+    /// Notes what must come after this batch, which begins at the position.
+    fn pass(&mut self, header: &BatchHeader) {
+        self.last_start = Some(self.position);
+        self.expected = Some(header.next_offset());
+        self.epoch_min = header.partition_leader_epoch;
+    }
+
+    fn tell_of_length(&self, position: u64) {
+        tracing::error!(position, next = ?self.expected, "the length of a batch is damaged: what follows it is found by its checksum");
+    }
+
+    fn next_as_it_stands(&mut self) -> io::Result<Found> {
         let left = self.end - self.position;
         if left == 0 {
             return Ok(Found::End);
@@ -160,9 +230,8 @@ impl<'a> Scan<'a> {
         {
             return Ok(Found::Invalid(error.to_string()));
         }
+        self.pass(&header);
         self.position += size as u64;
-        self.expected = Some(header.next_offset());
-        self.epoch_min = header.partition_leader_epoch;
         Ok(Found::Batch(header))
     }
 

@@ -48,6 +48,8 @@ pub(crate) struct Segment {
     pub may_have_gaps: bool,
     /// Whether its file of checksums is there.
     pub digested: Digested,
+    /// Where its last batch begins, once one was walked or written.
+    pub last_batch: u64,
     inner: Mutex<Inner>,
 }
 
@@ -105,6 +107,7 @@ impl Segment {
             created: now,
             may_have_gaps: false,
             digested: Digested::No,
+            last_batch: 0,
             inner: Mutex::new(inner),
         }
     }
@@ -271,6 +274,7 @@ impl Segment {
         if self.size == 0 {
             self.first_timestamp = Some(timestamp);
         }
+        self.last_batch = self.size;
         self.size += header.size_in_bytes() as u64;
         self.end = Offset(header.next_offset());
     }
@@ -392,6 +396,7 @@ impl Segment {
             let position = scan.position();
             match scan.next().map_err(io)? {
                 Found::Batch(header) if header.last_offset() >= offset.0 => {
+                    let position = scan.last_start().unwrap_or(position);
                     // A wrong base offset may have led past the batch that was looked for.
                     self.check_blocks(place, start..scan.position())?;
                     return Ok(Some(Located { position, header }));
@@ -429,9 +434,11 @@ impl Segment {
         Ok(self.headers(file, 0).expecting(self.base))
     }
 
-    /// A walk over headers from a position on.
+    /// A walk over headers from a position on. A damaged length does not hide what follows.
     fn headers<'a>(&self, file: &'a dyn File, position: u64) -> Scan<'a> {
-        Scan::headers(file, position, self.size).with_gaps(self.may_have_gaps, self.end)
+        Scan::headers(file, position, self.size)
+            .with_gaps(self.may_have_gaps, self.end)
+            .mending(None)
     }
 
     /// Begins to walk behind the batch of an index entry, if it stands there.

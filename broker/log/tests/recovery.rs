@@ -203,6 +203,26 @@ fn damage_below_the_recovery_point_is_never_cut() {
 }
 
 #[test]
+fn a_damaged_length_below_the_recovery_point_costs_its_batch_only() {
+    let places = (0..4_i64).flat_map(|batch| (0..32_u8).map(move |bit| (batch, bit)));
+    for (batch, bit) in places {
+        let bench = ten_batches();
+        let start = batch as u64 * size();
+        let byte = start + 8 + u64::from(bit / 8);
+        bench.disk.flip_bit(&path(LOG), byte, bit % 8);
+        let before = bench.file(LOG);
+        let (log, recovery) = bench.open_with_recovery();
+        assert_eq!((log.log_end_offset(), recovery.cut), (Offset(10), None));
+        assert_eq!(bench.file(LOG), before, "nothing is cut and nothing mended");
+        let read = |offset| log.read(Offset(offset), 1 << 20, Offset(10), true);
+        let error = read(batch).unwrap_err();
+        assert!(matches!(error, ReadError::Damaged { position, .. } if position == start));
+        let after = batch + 1;
+        assert_eq!(read(after).unwrap().range, Some(Offset(after)..Offset(10)));
+    }
+}
+
+#[test]
 fn a_log_shorter_than_its_recovery_point_is_not_opened() {
     for length in [0, 100, 2 * size(), 4 * size() - 1] {
         let bench = ten_batches();

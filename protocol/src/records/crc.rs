@@ -1,12 +1,35 @@
 //! CRC-32C (Castagnoli), the checksum of record batches, in one place so that the library behind it
 //! can be changed in one line.
 
-use crc_fast::{CrcAlgorithm, checksum_combine};
+use crc_fast::{CrcAlgorithm, Digest, checksum_combine};
 
 /// The CRC-32C of `bytes`.
 #[must_use]
 pub fn crc32c(bytes: &[u8]) -> u32 {
     crc_fast::crc32_iscsi(bytes)
+}
+
+/// The CRC-32C of what comes in pieces.
+#[derive(Debug)]
+pub struct Crc32c(Digest);
+
+impl Default for Crc32c {
+    fn default() -> Crc32c {
+        Crc32c(Digest::new(CrcAlgorithm::Crc32Iscsi))
+    }
+}
+
+impl Crc32c {
+    /// The next piece.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// The checksum of all pieces so far.
+    #[must_use]
+    pub fn finish(&self) -> u32 {
+        u32::try_from(self.0.finalize()).expect("a CRC-32 has 32 bits")
+    }
 }
 
 /// The checksum of a message whose first bytes changed from `before` to `after` (of equal length)
@@ -30,12 +53,20 @@ pub fn crc32c_after_edit(crc: u32, before: &[u8], after: &[u8], rest_len: usize)
 
 #[cfg(test)]
 mod tests {
-    use super::{crc32c, crc32c_after_edit};
+    use super::{Crc32c, crc32c, crc32c_after_edit};
 
     #[test]
     fn is_the_castagnoli_polynomial() {
         assert_eq!(crc32c(b"123456789"), 0xe306_9283);
         assert_eq!(crc32c(b""), 0);
+    }
+
+    #[test]
+    fn pieces_give_the_checksum_of_the_whole() {
+        let mut crc = Crc32c::default();
+        crc.update(b"1234");
+        crc.update(b"56789");
+        assert_eq!(crc.finish(), crc32c(b"123456789"));
     }
 
     #[test]

@@ -49,7 +49,7 @@ pub mod zstandard;
 pub use builder::BatchBuilder;
 pub use codec::{Codec, output_cap};
 pub use compress::Compression;
-pub use crc::crc32c;
+pub use crc::{Crc32c, crc32c};
 pub use error::{BatchError, BatchRefusal, DecompressError, RecordProblem};
 pub use header::{BatchHeader, HEADER_SIZE, TimestampType, set_log_append_time, stamp};
 pub use read::{Headers, Record, RecordIter, RecordsOf, check_crc, records_of};
