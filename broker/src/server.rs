@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -159,11 +159,19 @@ fn open(config: Config, threads: usize) -> Result<Node, ServeError> {
             *value = config.offsets_topic.segment_bytes.to_string();
         }
     }
+    let directories = config.log_directories.iter();
+    let log_directories = directories.map(|path| absolute(path));
+    let log_directories = log_directories
+        .collect::<io::Result<_>>()
+        .map_err(|source| {
+            let what = "cannot find out where the data directories are";
+            ServeError::Failed { what, source }
+        })?;
     let node = NodeConfig {
         node_id: config.node_id,
         cluster_id: config.cluster_id,
         rack: config.rack,
-        log_directories: config.log_directories,
+        log_directories,
         auto_create_topics: config.auto_create_topics,
         delete_topics: config.delete_topics,
         describe_partitions_max: config.describe_partitions_max,
@@ -192,6 +200,11 @@ fn open(config: Config, threads: usize) -> Result<Node, ServeError> {
             source: io::Error::other(failed.to_string()),
         },
     })
+}
+
+/// The path as clients name it: from the root, without `.` and a slash at the end.
+fn absolute(path: &Path) -> io::Result<PathBuf> {
+    Ok(std::path::absolute(path)?.components().collect())
 }
 
 /// What there is to say of a broker that serves.

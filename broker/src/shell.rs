@@ -5,7 +5,7 @@
 //!   flushers, queues ─┼─► carry_out(effects) ─┼─ queues, one thread per log directory: steps for a slow one
 //!                     │                       ├─ metadata, one thread: decide, append, fsync, apply
 //!   metadata, groups ─┘                       ├─ groups, one thread: load shards, run timers
-//!                                             ├─ retention, one thread: move and shorten logs
+//!                                             ├─ retention, one thread: move and shorten logs, describe them
 //!                                             ├─ compaction, one thread: one log after the other
 //!                                             ├─ scrub, one thread: one sealed segment after the other
 //!                                             └─ inboxes of parked requests
@@ -21,7 +21,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use millstream_api::{Effect, Proposal, RecordsToDelete};
-use millstream_model::{Instant, RequestToken};
+use millstream_model::{Instant, RequestToken, TopicPartition};
 use millstream_node::{Node, QueueRest};
 
 use crate::net::Inboxes;
@@ -53,13 +53,16 @@ pub struct Shell {
     proposals: Work<VecDeque<Proposal>>,
     groups: Work<GroupWork>,
     checkpoints: Work<()>,
-    deletions: Work<Vec<Deletion>>,
+    log_requests: Work<Vec<LogRequest>>,
     compaction: Work<()>,
     scrub: Work<()>,
 }
 
-/// A request to delete records.
-type Deletion = (RequestToken, Vec<RecordsToDelete>);
+/// A request that may wait for disks.
+enum LogRequest {
+    DeleteRecords(RequestToken, Vec<RecordsToDelete>),
+    Describe(RequestToken, Option<BTreeSet<TopicPartition>>),
+}
 
 /// What the groups thread has to do.
 #[derive(Default)]
@@ -84,7 +87,7 @@ impl Shell {
             proposals: Work::default(),
             groups: Work::default(),
             checkpoints: Work::default(),
-            deletions: Work::default(),
+            log_requests: Work::default(),
             compaction: Work::default(),
             scrub: Work::default(),
         })
@@ -131,7 +134,7 @@ impl Shell {
         self.proposals.close();
         self.groups.close();
         self.checkpoints.close();
-        self.deletions.close();
+        self.log_requests.close();
         self.compaction.close();
         self.scrub.close();
         for thread in threads.0 {
@@ -155,7 +158,12 @@ impl Shell {
                 Effect::RunQueue(directory) => self.queues[directory].give(|()| {}),
                 Effect::Propose(proposal) => self.proposals.give(|all| all.push_back(proposal)),
                 Effect::DeleteRecords { token, records } => {
-                    self.deletions.give(|all| all.push((token, records)));
+                    let request = LogRequest::DeleteRecords(token, records);
+                    self.log_requests.give(|all| all.push(request));
+                }
+                Effect::DescribeLogDirs { token, wanted } => {
+                    let request = LogRequest::Describe(token, wanted);
+                    self.log_requests.give(|all| all.push(request));
                 }
                 Effect::Complete(completion) => news.push(completion),
                 Effect::GroupTimer { shard, at } => self.groups.give(|work| {
@@ -250,9 +258,16 @@ impl Shell {
     fn run_retention(&self) {
         let interval = self.node.retention_interval();
         let mut next = self.node.now().after(interval.min(RETENTION_DELAY));
-        while let Some(deletions) = self.deletions.take(Some(next.since(self.node.now()))) {
-            for (token, records) in deletions {
-                self.carry_out(self.node.delete_records(token, records));
+        while let Some(requests) = self.log_requests.take(Some(next.since(self.node.now()))) {
+            for request in requests {
+                self.carry_out(match request {
+                    LogRequest::DeleteRecords(token, records) => {
+                        self.node.delete_records(token, records)
+                    }
+                    LogRequest::Describe(token, wanted) => {
+                        self.node.describe_log_dirs(token, wanted.as_ref())
+                    }
+                });
             }
             if self.node.now() >= next {
                 self.carry_out(self.node.enforce_retention());

@@ -28,6 +28,8 @@ pub struct BrokerConfig {
     pub cluster_id: String,
     /// This broker's rack (`broker.rack`).
     pub rack: Option<String>,
+    /// The log directories (`log.dirs`), as clients name them.
+    pub log_directories: Vec<String>,
     /// Whether asking for an unknown topic creates it (`auto.create.topics.enable`).
     pub auto_create_topics: bool,
     /// Whether topics can be deleted (`delete.topic.enable`).

@@ -1,8 +1,9 @@
 //! What a handler is given and what it gives back.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use millstream_model::{Instant, RequestToken, WallTime};
+use millstream_model::{Instant, RequestToken, TopicPartition, WallTime};
 use millstream_protocol::frame::Frame;
 use millstream_replica::HostedPartition;
 
@@ -50,6 +51,13 @@ pub enum Effect {
         token: RequestToken,
         /// What to delete.
         records: Vec<RecordsToDelete>,
+    },
+    /// Look at the log directories and answer the request. May wait for disks.
+    DescribeLogDirs {
+        /// Who waits for it.
+        token: RequestToken,
+        /// The partitions to tell of; `None` for all.
+        wanted: Option<BTreeSet<TopicPartition>>,
     },
     /// An answer, or a part of one, is ready for a parked request.
     Complete(Completion),

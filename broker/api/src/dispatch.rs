@@ -4,15 +4,15 @@ use bytes::Bytes;
 use millstream_protocol::ApiKey;
 use millstream_protocol::frame::decode_request_header;
 use millstream_protocol::messages::{
-    AlterConfigsRequest, AlterPartitionReassignmentsRequest, ApiVersionsRequest,
-    CreatePartitionsRequest, CreateTopicsRequest, DeleteGroupsRequest, DeleteRecordsRequest,
-    DeleteTopicsRequest, DescribeClusterRequest, DescribeConfigsRequest, DescribeGroupsRequest,
-    DescribeQuorumRequest, DescribeTopicPartitionsRequest, ElectLeadersRequest, FetchRequest,
-    FindCoordinatorRequest, HeartbeatRequest, IncrementalAlterConfigsRequest,
-    InitProducerIdRequest, JoinGroupRequest, LeaveGroupRequest, ListGroupsRequest,
-    ListOffsetsRequest, ListPartitionReassignmentsRequest, MetadataRequest, OffsetCommitRequest,
-    OffsetDeleteRequest, OffsetFetchRequest, OffsetForLeaderEpochRequest, ProduceRequest,
-    SyncGroupRequest, UpdateFeaturesRequest,
+    AlterConfigsRequest, AlterPartitionReassignmentsRequest, AlterReplicaLogDirsRequest,
+    ApiVersionsRequest, CreatePartitionsRequest, CreateTopicsRequest, DeleteGroupsRequest,
+    DeleteRecordsRequest, DeleteTopicsRequest, DescribeClusterRequest, DescribeConfigsRequest,
+    DescribeGroupsRequest, DescribeLogDirsRequest, DescribeProducersRequest, DescribeQuorumRequest,
+    DescribeTopicPartitionsRequest, ElectLeadersRequest, FetchRequest, FindCoordinatorRequest,
+    HeartbeatRequest, IncrementalAlterConfigsRequest, InitProducerIdRequest, JoinGroupRequest,
+    LeaveGroupRequest, ListGroupsRequest, ListOffsetsRequest, ListPartitionReassignmentsRequest,
+    MetadataRequest, OffsetCommitRequest, OffsetDeleteRequest, OffsetFetchRequest,
+    OffsetForLeaderEpochRequest, ProduceRequest, SyncGroupRequest, UpdateFeaturesRequest,
 };
 use millstream_protocol::wire::{Decoder, Message};
 
@@ -204,6 +204,18 @@ fn route(
         ApiKey::DescribeTopicPartitions => {
             let body: DescribeTopicPartitionsRequest<'_> = body(decoder, reply)?;
             handlers::describe_topic_partitions::handle(broker, &request, &body)
+        }
+        ApiKey::AlterReplicaLogDirs => {
+            let body: AlterReplicaLogDirsRequest<'_> = body(decoder, reply)?;
+            handlers::alter_replica_log_dirs::handle(broker, &request, &body)
+        }
+        ApiKey::DescribeLogDirs => {
+            let body: DescribeLogDirsRequest<'_> = body(decoder, reply)?;
+            handlers::describe_log_dirs::handle(context, &request, &body)
+        }
+        ApiKey::DescribeProducers => {
+            let body: DescribeProducersRequest<'_> = body(decoder, reply)?;
+            handlers::describe_producers::handle(broker, context, &request, &body)
         }
         _ => {
             return Err(CloseReason::NotAdvertised {

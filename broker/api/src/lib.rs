@@ -33,7 +33,10 @@ pub use dispatch::handle_frame;
 pub use frame_budget::{FrameBudget, FrameTicket};
 pub use group_shard::GroupShard;
 pub use host_port::{HostPort, InvalidHostPort};
-pub use proposal::{DeletedRecords, Proposal, ProposalAnswer, RecordsToDelete};
+pub use proposal::{
+    DeletedRecords, LogDirectoryDescription, LogDirectoryState, Proposal, ProposalAnswer,
+    RecordsToDelete,
+};
 pub use queued::{QueuedAppend, QueuedRequest, QueuedStep, ShardStep, StoredAppend};
 pub use supported::{SupportedApi, supported_apis};
 pub use view::{HostedTopic, MetadataLog, View};

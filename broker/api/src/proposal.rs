@@ -95,6 +95,26 @@ pub struct DeletedRecords {
     pub result: Result<Offset, ErrorCode>,
 }
 
+/// A log directory, as somebody found it.
+#[derive(Debug)]
+pub struct LogDirectoryDescription {
+    /// Where it is.
+    pub path: String,
+    /// What is in it; `None` where it is offline.
+    pub state: Option<LogDirectoryState>,
+}
+
+/// What is in a log directory.
+#[derive(Debug)]
+pub struct LogDirectoryState {
+    /// The size of its file system.
+    pub total_bytes: u64,
+    /// What may still be written there.
+    pub usable_bytes: u64,
+    /// Partitions in it that were asked for, with the bytes of their segments.
+    pub partitions: Vec<(TopicPartition, u64)>,
+}
+
 /// What came of a proposal. The error is for when the metadata log could not take it.
 #[derive(Debug)]
 pub enum ProposalAnswer {
@@ -119,4 +139,6 @@ pub enum ProposalAnswer {
     ProducerId(Result<i64, ErrorCode>),
     /// To [`Effect::DeleteRecords`](crate::Effect::DeleteRecords).
     RecordsDeleted(Vec<DeletedRecords>),
+    /// To [`Effect::DescribeLogDirs`](crate::Effect::DescribeLogDirs).
+    LogDirsDescribed(Vec<LogDirectoryDescription>),
 }

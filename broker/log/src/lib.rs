@@ -69,6 +69,7 @@ pub use flush::{FlushBeside, FlushEnd, FlushWork};
 pub use log::{Log, LogPlace};
 pub use open::{Noted, Recovery};
 pub use partition_metadata::topic_of;
+pub use producer_state::ActiveProducer;
 pub use read::LogRead;
 pub use retention::Retention;
 pub use room::{NoRoom, Room};

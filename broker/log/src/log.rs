@@ -21,7 +21,7 @@ use crate::cache::TailCache;
 use crate::cut::UnfinishedCut;
 use crate::flush::Dirty;
 use crate::leader_epochs::LeaderEpochs;
-use crate::producer_state::ProducerState;
+use crate::producer_state::{ActiveProducer, ProducerState};
 use crate::segment::Segment;
 use crate::{CacheBudget, LogConfig, Room};
 
@@ -182,6 +182,12 @@ impl Log {
     #[must_use]
     pub fn producer_count(&self) -> usize {
         self.producers.len()
+    }
+
+    /// The idempotent producers that are remembered and not expired, by id.
+    pub fn active_producers(&self, now: WallTime) -> impl Iterator<Item = ActiveProducer> {
+        let expiration = self.config.producer_expiration;
+        self.producers.active(now, expiration)
     }
 
     /// Gives back what an idle log does not need: descriptors and cached batches.

@@ -64,6 +64,19 @@ pub(crate) struct Producer {
     pub batches: Vec<ProducerBatch>,
 }
 
+/// A producer as others see it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ActiveProducer {
+    /// Its id.
+    pub producer_id: i64,
+    /// Its epoch.
+    pub producer_epoch: i16,
+    /// The last sequence of its last batch; −1: none is known.
+    pub last_sequence: i32,
+    /// The largest timestamp of its last batch, or when it last wrote.
+    pub last_timestamp: WallTime,
+}
+
 /// The producers of a partition.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ProducerState {
@@ -166,6 +179,25 @@ impl ProducerState {
             forgotten += usize::from(goes);
             !goes
         });
+    }
+
+    /// All producers that are not expired, by id.
+    pub(crate) fn active(
+        &self,
+        now: WallTime,
+        expiration: Duration,
+    ) -> impl Iterator<Item = ActiveProducer> {
+        let active = self.iter();
+        let active = active.filter(move |(_, producer)| !is_expired(producer, now, expiration));
+        active.map(|(producer_id, producer)| {
+            let last = producer.batches.last();
+            ActiveProducer {
+                producer_id,
+                producer_epoch: producer.epoch,
+                last_sequence: last.map_or(-1, |batch| batch.last_sequence),
+                last_timestamp: last.map_or(producer.seen, |batch| batch.timestamp),
+            }
+        })
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -147,6 +147,7 @@ impl Node {
             node_id: config.node_id,
             cluster_id,
             rack: config.rack.clone(),
+            log_directories: paths_of(&config),
             auto_create_topics: config.auto_create_topics,
             delete_topics: config.delete_topics,
             file_configs: Arc::new(config.controller.file_configs.clone()),
@@ -159,12 +160,7 @@ impl Node {
         };
         let bits = Arc::clone(&random);
         let view = View::new(Arc::clone(&image));
-        let paths = config.log_directories.iter();
-        let gates = DirectoryGates::new(
-            paths.map(|path| path.display().to_string()),
-            config.gates,
-            clock_of(&clock),
-        );
+        let gates = DirectoryGates::new(paths_of(&config), config.gates, clock_of(&clock));
         let random_bits = Box::new(move || bits.next_u64());
         let broker = Broker::new(broker_config, view, gates, random_bits);
         let started = (clock.now(), clock.wall_time());
@@ -245,6 +241,11 @@ impl Node {
         }
         Ok(image)
     }
+}
+
+fn paths_of(config: &NodeConfig) -> Vec<String> {
+    let paths = config.log_directories.iter();
+    paths.map(|path| path.display().to_string()).collect()
 }
 
 fn clock_of(clock: &Arc<dyn Clock>) -> Box<dyn Fn() -> Instant + Send + Sync> {

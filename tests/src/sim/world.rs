@@ -531,6 +531,10 @@ impl World {
                 Effect::DeleteRecords { token, records } => {
                     self.deletions.push_back((token, records));
                 }
+                Effect::DescribeLogDirs { token, wanted } => {
+                    let effects = self.node().describe_log_dirs(token, wanted.as_ref());
+                    self.carry_out(effects);
+                }
                 Effect::RunQueue(directory) => {
                     self.queues.insert(directory, Instant(0));
                 }

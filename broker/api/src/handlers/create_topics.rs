@@ -18,8 +18,8 @@ use crate::answers::Parked;
 use crate::context::CloseReason;
 use crate::dispatch::Request;
 use crate::handlers::{
-    alter_configs, create_partitions, delete_records, delete_topics, init_producer_id,
-    update_features,
+    alter_configs, create_partitions, delete_records, delete_topics, describe_log_dirs,
+    init_producer_id, update_features,
 };
 use crate::reply::Reply;
 use crate::{Context, Effect, Handled, Proposal, ProposalAnswer};
@@ -159,6 +159,9 @@ impl ParkedProposal {
             } => self.reply.frame(&alter_configs::replaced(altered, failed)),
             ProposalAnswer::RecordsDeleted(deleted) => {
                 self.reply.frame(&delete_records::answer(deleted))
+            }
+            ProposalAnswer::LogDirsDescribed(found) => {
+                self.reply.frame(&describe_log_dirs::answer(found))
             }
             ProposalAnswer::ProducerId(Ok(id)) => self.reply.frame(&init_producer_id::granted(id)),
             ProposalAnswer::ProducerId(Err(code)) => {

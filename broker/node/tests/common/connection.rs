@@ -144,6 +144,10 @@ impl<'n> Connection<'n> {
                     let effects = self.node.propose(proposal);
                     self.carry_out(effects);
                 }
+                Effect::DescribeLogDirs { token, wanted } => {
+                    let effects = self.node.describe_log_dirs(token, wanted.as_ref());
+                    self.carry_out(effects);
+                }
                 Effect::RunQueue(directory) => {
                     let mut effects = Vec::new();
                     while self.node.run_queue(directory, &mut effects) == QueueRest::None {}
