@@ -77,6 +77,7 @@ pub async fn run(config: Config) -> Result<(), ServeError> {
         outgoing_bytes_max: 1 << 20,
         idle_max: config.connection_idle_max,
         connections_max: connections_max(config.connections_max),
+        connections_bound: connections_max(None),
         queued_bytes_max: queued_bytes_max(
             config.queued_request_bytes_max,
             config.request_bytes_max,
@@ -146,10 +147,16 @@ pub async fn run(config: Config) -> Result<(), ServeError> {
 
 /// `threads`: how many serve connections.
 fn open(config: Config, threads: usize) -> Result<Node, ServeError> {
+    let mut file_configs = config.given;
+    // One number under two names, which is always given.
+    for name in ["node.id", "broker.id"] {
+        file_configs.insert(name.to_owned(), config.node_id.to_string());
+    }
     let mut controller = ControllerSettings {
         num_partitions: config.num_partitions,
         default_replication_factor: config.default_replication_factor,
-        file_configs: config.topic_defaults,
+        file_configs,
+        known_configs: Arc::new(Config::known()),
         ..ControllerSettings::default()
     };
     controller.offsets_topic.partitions = config.offsets_topic.partitions;

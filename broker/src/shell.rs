@@ -278,13 +278,14 @@ impl Shell {
 
     /// A pass ends early when the broker stops: its next start removes what was written of it.
     fn run_compaction(&self) {
-        let config = self.node.compaction_config();
+        let mut config = self.node.compaction_config();
         let mut throttle = Throttle::new(config.bytes_per_second_max, self.node.now());
         while self.compaction.take(Some(config.backoff)).is_some() {
             let (mut has_compacted, mut goes_on) = (true, true);
             while has_compacted && goes_on {
                 let mut effects = Vec::new();
                 let mut pause = |bytes| {
+                    throttle.set_budget(self.node.compaction_config().bytes_per_second_max);
                     let wait = throttle.spend(bytes, self.node.now());
                     goes_on = self.compaction.take(Some(wait)).is_some();
                     goes_on
@@ -292,6 +293,7 @@ impl Shell {
                 has_compacted = self.node.compact_once(&mut pause, &mut effects);
                 self.carry_out(effects);
             }
+            config = self.node.compaction_config();
         }
     }
 

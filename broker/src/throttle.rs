@@ -25,6 +25,12 @@ impl Throttle {
         }
     }
 
+    /// From now on the budget is this. *Bounds*: above 0.
+    pub fn set_budget(&mut self, bytes_per_second: f64) {
+        assert!(bytes_per_second > 0.0, "a budget of nothing never ends");
+        self.bytes_per_second = bytes_per_second;
+    }
+
     /// Spends bytes, and answers how long to wait. What was not spent in time before is lost.
     pub fn spend(&mut self, bytes: u64, now: Instant) -> Duration {
         let seconds = bytes as f64 / self.bytes_per_second;

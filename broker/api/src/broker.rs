@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
 use millstream_coordinator::GroupConfig;
-use millstream_metadata::{Configs, OFFSETS_TOPIC};
+use millstream_metadata::{BrokerConfigTable, Configs, OFFSETS_TOPIC};
 use millstream_model::{Instant, NodeId, TopicId, WallTime};
 use millstream_replica::{HostedPartition, Released};
 
@@ -38,6 +38,8 @@ pub struct BrokerConfig {
     pub file_configs: Arc<Configs>,
     /// Partitions in one answer to DescribeTopicPartitions (`max.request.partition.size.limit`).
     pub describe_partitions_max: usize,
+    /// The configs that brokers know.
+    pub known_configs: Arc<BrokerConfigTable>,
     /// Upper bound of a fetch answer's records (`fetch.max.bytes`).
     pub fetch_bytes_max: usize,
     /// Upper bound of a fetch's wait.

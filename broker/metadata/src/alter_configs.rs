@@ -8,9 +8,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use millstream_model::{InvalidTopicName, check_topic_name};
+use millstream_model::{InvalidTopicName, NodeId, check_topic_name};
 use millstream_protocol::ErrorCode;
 
+use crate::alter_broker_configs::BrokerConfigError;
 use crate::config_value::{ConfigType, InvalidConfig, split_list};
 use crate::controller::{Controller, Decision};
 use crate::create_topics::check_conflicts;
@@ -140,6 +141,9 @@ pub enum AlterConfigsError {
     /// A config is refused.
     #[error(transparent)]
     Config(#[from] InvalidConfig),
+    /// The configs of a broker are not changed.
+    #[error(transparent)]
+    Broker(#[from] BrokerConfigError),
     /// The request changes too much.
     #[error(
         "the request changes {asked} configs, and one request may change {CONFIG_CHANGES_MAX}: split it"
@@ -167,17 +171,19 @@ impl AlterConfigsError {
             AlterConfigsError::NotAList(_)
             | AlterConfigsError::ValueTooLong { .. }
             | AlterConfigsError::Config(_) => ErrorCode::InvalidConfig,
+            AlterConfigsError::Broker(error) => error.code(),
             AlterConfigsError::RequestTooLarge { .. } => ErrorCode::PolicyViolation,
         }
     }
 }
 
 impl Controller {
-    /// AlterConfigs and IncrementalAlterConfigs. With `validate_only` there are no records. Every resource is
+    /// AlterConfigs and IncrementalAlterConfigs, as `node` is asked. With `validate_only` there are no records. Every resource is
     /// answered, in the request's order, as often as it is named.
     pub fn decide_alter_configs(
         &self,
         image: &Image,
+        node: NodeId,
         asked: &ConfigsToAlter,
     ) -> Decision<Vec<ConfigAlteration>> {
         let mut counts: BTreeMap<(i8, &str), usize> = BTreeMap::new();
@@ -190,7 +196,7 @@ impl Controller {
         for resource in &asked.resources {
             let key = (resource.resource_type, resource.name.as_str());
             let result = match counts[&key] {
-                1 => self.alter_resource(image, resource, asked.is_incremental),
+                1 => self.alter_resource(image, node, resource, asked.is_incremental),
                 _ => Err(AlterConfigsError::DuplicateResource),
             };
             answer.push(ConfigAlteration {
@@ -215,6 +221,7 @@ impl Controller {
     fn alter_resource(
         &self,
         image: &Image,
+        node: NodeId,
         asked: &ResourceChange,
         is_incremental: bool,
     ) -> Result<Vec<Record>, AlterConfigsError> {
@@ -225,7 +232,7 @@ impl Controller {
             .ok_or(AlterConfigsError::UnknownResourceType(code))?;
         match resource {
             ConfigResource::Topic => self.alter_topic(image, asked, is_incremental),
-            ConfigResource::Broker => Err(AlterConfigsError::UnknownResourceType(code)),
+            ConfigResource::Broker => self.alter_broker(image, node, asked, is_incremental),
         }
     }
 
@@ -299,7 +306,7 @@ fn check_no_nulls(changes: &[ConfigChange], is_incremental: bool) -> Result<(), 
 pub(crate) type Values<'a> = Vec<(&'a str, Option<String>)>;
 
 /// Carries out the operations. `list_default`: the default of a config that is a list.
-fn values_wanted<'a>(
+pub(crate) fn values_wanted<'a>(
     changes: &'a [ConfigChange],
     is_incremental: bool,
     present: &Configs,
@@ -350,7 +357,7 @@ fn combined(base: &str, operation: ConfigOperation, given: &str) -> String {
 }
 
 /// All configs that the resource shall have. `check` answers the canonical text of a value.
-fn configs_wanted(
+pub(crate) fn configs_wanted(
     values: Values<'_>,
     is_incremental: bool,
     present: &Configs,
@@ -370,7 +377,7 @@ fn configs_wanted(
 }
 
 /// The records that lead from the configs that are there to those that are wanted.
-fn records_between(
+pub(crate) fn records_between(
     resource: ConfigResource,
     name: &str,
     present: &Configs,
@@ -393,6 +400,6 @@ fn records_between(
 }
 
 /// Cuts a name that came from outside, for a message.
-fn shown(name: &str) -> String {
+pub(crate) fn shown(name: &str) -> String {
     name.chars().take(200).collect()
 }

@@ -10,9 +10,14 @@ pub enum ConfigType {
     Boolean = 1,
     String = 2,
     Int = 3,
+    Short = 4,
     Long = 5,
     Double = 6,
     List = 7,
+    /// The name of a class of Java's.
+    Class = 8,
+    /// A text that is shown to nobody.
+    Password = 9,
 }
 
 impl ConfigType {
@@ -24,7 +29,7 @@ impl ConfigType {
 }
 
 /// Which values of its type a config takes.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConfigRange {
     /// All of the type.
     Any,
@@ -36,6 +41,8 @@ pub enum ConfigRange {
     BetweenOr(i64, i64, i64),
     /// Numbers from 0 to 1, both included.
     Ratio,
+    /// Numbers above 0.
+    Positive,
     /// One of these words.
     OneOf(&'static [&'static str]),
     /// Any of these words, each once at most.
@@ -52,6 +59,7 @@ impl fmt::Display for ConfigRange {
                 write!(f, "between {low} and {high}, or {other}")
             }
             ConfigRange::Ratio => write!(f, "between 0 and 1"),
+            ConfigRange::Positive => write!(f, "above 0"),
             ConfigRange::OneOf(words) => write!(f, "one of {}", words.join(", ")),
             ConfigRange::SubsetOf(words) => write!(f, "a list of {}", words.join(", ")),
         }
@@ -143,13 +151,15 @@ pub fn check_value(
                 _ => Ok(lower),
             }
         }
-        ConfigType::Int | ConfigType::Long => {
+        ConfigType::Int | ConfigType::Short | ConfigType::Long => {
             let number = match type_ {
                 ConfigType::Int => trimmed.parse::<i32>().map(i64::from),
+                ConfigType::Short => trimmed.parse::<i16>().map(i64::from),
                 _ => trimmed.parse::<i64>(),
             };
             let expected = match type_ {
                 ConfigType::Int => "a whole number of 32 bits",
+                ConfigType::Short => "a whole number of 16 bits",
                 _ => "a whole number of 64 bits",
             };
             let number = number.map_err(|_| wrong_type(expected))?;
@@ -162,6 +172,7 @@ pub fn check_value(
             let number = trimmed.parse::<f64>().map_err(|_| wrong_type("a number"))?;
             let is_in_range = match range {
                 ConfigRange::Ratio => (0.0..=1.0).contains(&number),
+                ConfigRange::Positive => number > 0.0,
                 _ => !number.is_nan(),
             };
             // Debug writes `1.0` where Display writes `1`.
@@ -171,7 +182,7 @@ pub fn check_value(
                 Err(out_of_range())
             }
         }
-        ConfigType::String => {
+        ConfigType::String | ConfigType::Class | ConfigType::Password => {
             let is_in_range = match range {
                 ConfigRange::OneOf(words) => words.contains(&trimmed),
                 _ => true,
@@ -212,6 +223,7 @@ fn is_number_in(range: ConfigRange, number: i64) -> bool {
         ConfigRange::BetweenOr(low, high, other) => {
             (low..=high).contains(&number) || number == other
         }
+        ConfigRange::Positive => number > 0,
         ConfigRange::Any
         | ConfigRange::Ratio
         | ConfigRange::OneOf(_)

@@ -5,10 +5,12 @@
 //! argument, so a decision can be repeated.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use millstream_model::{BrokerEpoch, NodeId};
 use millstream_protocol::ErrorCode;
 
+use crate::broker_config::BrokerConfigTable;
 use crate::image::{Configs, Image};
 use crate::record::{BrokerStartRecord, ClusterRecord, ProducerIdsRecord, Record};
 
@@ -49,6 +51,8 @@ pub struct ControllerSettings {
     pub cluster_partitions_max: usize,
     /// Broker configs of the file and the command line, by Kafka's names: the defaults of topics.
     pub file_configs: Configs,
+    /// The configs that brokers know.
+    pub known_configs: Arc<BrokerConfigTable>,
 }
 
 impl Default for ControllerSettings {
@@ -81,6 +85,7 @@ impl Default for ControllerSettings {
             request_partitions_max: 10_000,
             cluster_partitions_max: 200_000,
             file_configs: Configs::new(),
+            known_configs: Arc::new(BrokerConfigTable::default()),
         }
     }
 }

@@ -9,14 +9,17 @@
 
 #![forbid(unsafe_code)]
 
+mod alter_broker_configs;
 mod alter_configs;
 mod assign_directories;
+mod broker_config;
 mod config_value;
 mod controller;
 mod create_partitions;
 mod create_topics;
 mod delete_topics;
 mod delta;
+mod describe_configs;
 mod features;
 mod image;
 mod placement;
@@ -27,11 +30,16 @@ mod snapshot;
 mod topic_config;
 mod topic_config_def;
 
+pub use alter_broker_configs::{BROKER_CONFIGS_MAX, BrokerConfigError, CONFIG_NAME_BYTES_MAX};
 pub use alter_configs::{
     AlterConfigsError, CONFIG_CHANGES_MAX, CONFIG_VALUE_BYTES_MAX, ConfigAlteration, ConfigChange,
     ConfigOperation, ConfigsToAlter, ResourceChange,
 };
 pub use assign_directories::DirectoryAssignment;
+pub use broker_config::{
+    BrokerConfigDef, BrokerConfigTable, UpdateMode, kafka_broker_config, kafka_broker_configs,
+    update_mode,
+};
 pub use config_value::{ConfigRange, ConfigType, InvalidConfig, check_value, split_list};
 pub use controller::{
     Controller, ControllerSettings, Decision, InternalTopicSettings, PRODUCER_ID_BLOCK,
@@ -41,6 +49,7 @@ pub use create_partitions::{CreatePartitionsError, MorePartitions, PartitionsCre
 pub use create_topics::{CreateTopicError, CreatedTopic, NewTopic, TopicCreation};
 pub use delete_topics::{DeleteTopicError, TopicDeletion, TopicToDelete};
 pub use delta::Delta;
+pub use describe_configs::{DescribedConfig, DescribedSynonym, describe_broker, describe_topic};
 pub use features::{
     FEATURES, Feature, FeatureUpdate, FeatureUpdateError, InvalidFeatureUpdate, METADATA_VERSION,
     UpgradeType, feature_named,

@@ -100,6 +100,21 @@ impl<'a> BrokerLayers<'a> {
         }
     }
 
+    /// What was given for a broker config, the broker's own dynamic one first.
+    #[must_use]
+    pub fn given(&self, name: &str) -> Option<&'a str> {
+        self.dynamic(name)
+            .or_else(|| self.file.get(name).map(String::as_str))
+    }
+
+    /// What is given dynamically for a broker config, the broker's own first.
+    #[must_use]
+    pub fn dynamic(&self, name: &str) -> Option<&'a str> {
+        let layers = [self.broker, self.all_brokers].into_iter().flatten();
+        let mut given = layers.filter_map(|configs| configs.get(name));
+        given.next().map(String::as_str)
+    }
+
     /// Resolves one config. `topic` holds the topic's own.
     #[must_use]
     pub fn resolve(&self, def: &'static TopicConfigDef, topic: Option<&Configs>) -> ResolvedConfig {

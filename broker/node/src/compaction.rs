@@ -20,6 +20,7 @@ use millstream_model::{Instant, TopicId};
 use millstream_replica::HostedPartition;
 
 use crate::Node;
+use crate::dynamic::{duration_of_ms, dynamic};
 
 /// How compaction runs (`log.cleaner.*`).
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -45,6 +46,9 @@ impl Default for CompactionConfig {
     }
 }
 
+/// The largest memory for the offsets of keys, whatever is configured. Kafka's bound for one thread.
+const MAP_BYTES_MAX: usize = i32::MAX as usize;
+
 /// How long a log is left alone after its pass failed.
 const FAILURE_PAUSE: Duration = Duration::from_secs(600);
 
@@ -56,10 +60,22 @@ pub(crate) struct Failures(BTreeMap<(TopicId, i32), Instant>);
 pub type Pause<'a> = &'a mut dyn FnMut(u64) -> bool;
 
 impl Node {
-    /// How compaction is to be run.
+    /// How compaction is to be run, now.
     #[must_use]
     pub fn compaction_config(&self) -> CompactionConfig {
-        self.config.compaction
+        let image = &self.broker.view().image;
+        let layers = self.layers(image);
+        let given = self.config.compaction;
+        CompactionConfig {
+            is_enabled: given.is_enabled,
+            map_bytes: dynamic(&layers, "log.cleaner.dedupe.buffer.size")
+                .unwrap_or(given.map_bytes)
+                .min(MAP_BYTES_MAX),
+            backoff: dynamic(&layers, "log.cleaner.backoff.ms")
+                .map_or(given.backoff, duration_of_ms),
+            bytes_per_second_max: dynamic(&layers, "log.cleaner.io.max.bytes.per.second")
+                .unwrap_or(given.bytes_per_second_max),
+        }
     }
 
     /// Compacts the log that is the dirtiest of those that are due, if there is one. Answers whether there
@@ -122,7 +138,7 @@ impl Node {
         partition: &HostedPartition,
     ) -> Option<CompactionPass> {
         let secret = [self.random.next_u64(), self.random.next_u64()];
-        let map = OffsetMap::new(self.config.compaction.map_bytes, secret);
+        let map = OffsetMap::new(self.compaction_config().map_bytes, secret);
         let now = self.believed_wall_time();
         let locked = partition.lock().ok()?;
         // An error is that of the look at how dirty it is, and was said there.

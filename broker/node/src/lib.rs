@@ -12,6 +12,7 @@ mod compaction;
 mod describe_log_dirs;
 mod directories;
 mod directory_start;
+mod dynamic;
 mod flush;
 mod flush_queue;
 mod groups;

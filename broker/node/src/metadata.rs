@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError};
 
 use millstream_api::{
-    Completion, CompletionEvent, Effect, HostedTopic, MetadataLog, Proposal, ProposalAnswer, View,
+    Completion, CompletionEvent, Effect, HostedTopic, MetadataLog, Proposal, ProposalAnswer,
 };
 use millstream_env::is_disk_failure;
 use millstream_log::{Log, LogConfig, LogPlace};
 use millstream_metadata::{
-    BrokerLayers, Controller, Decision, Image, Record, RecordError, TopicConfig, TopicImage,
+    Controller, Decision, Image, Record, RecordError, TopicConfig, TopicImage,
 };
 use millstream_model::{LeaderEpoch, Offset, RequestToken, TopicPartition};
 use millstream_protocol::ErrorCode;
@@ -98,7 +98,10 @@ impl Node {
                 effects.push(answered(token, ProposalAnswer::TopicsDeleted(done)));
             }
             Proposal::AlterConfigs { token, asked } => {
-                let decision = owner.controller.decide_alter_configs(&image, &asked);
+                let decision =
+                    owner
+                        .controller
+                        .decide_alter_configs(&image, self.config.node_id, &asked);
                 let done = self.commit(&mut owner, &image, decision.records, &mut effects);
                 let answer = ProposalAnswer::ConfigsAltered {
                     is_incremental: asked.is_incremental,
@@ -185,9 +188,18 @@ impl Node {
         let (image, delta) = image.apply(&records).map_err(|error| storage(&error))?;
         let image = Arc::new(image);
         let removed: Vec<_> = delta.deleted.keys().copied().collect();
-        let touched = delta.created.values().chain(delta.changed.values());
+        let touched: Vec<_> = match delta.is_broker_config_changed {
+            // Every topic has some of its configs from there.
+            true => image.topics().collect(),
+            false => delta
+                .created
+                .values()
+                .chain(delta.changed.values())
+                .collect(),
+        };
         let found = Found::default();
         let hosted: Vec<_> = touched
+            .into_iter()
             .map(|topic| self.host(&image, topic, &found))
             .collect();
         let before = Arc::clone(&self.broker.view());
@@ -195,7 +207,10 @@ impl Node {
             .publish(before.changed(image, owner.log(), &removed, hosted.clone()));
         self.retire_failed(effects);
         for topic in &hosted {
-            self.apply_config(&before, topic, effects);
+            let old = before.topic_by_id(topic.id);
+            if old.is_some_and(|old| old.config != topic.config) || delta.is_broker_config_changed {
+                self.apply_config(topic, effects);
+            }
         }
         for partition in hosted.iter().flat_map(|topic| &topic.partitions) {
             // Its directory may have failed, and retired its partitions, before this one was among them.
@@ -237,11 +252,7 @@ impl Node {
         topic: &TopicImage,
         found: &Found,
     ) -> Arc<HostedTopic> {
-        let layers = BrokerLayers::new(
-            image,
-            self.config.node_id,
-            &self.config.controller.file_configs,
-        );
+        let layers = self.layers(image);
         let config = TopicConfig::resolve(Some(topic), &layers);
         let view = self.broker.view();
         let present = view.topic_by_id(topic.id);
@@ -275,7 +286,7 @@ impl Node {
             };
             let log_config = LogConfig {
                 segment_jitter_seed: self.random.next_u64(),
-                ..self.log_config(&config, topic.is_internal())
+                ..self.log_config(image, &config, topic.is_internal())
             };
             let noted = directory.noted(topic.id, index);
             let leads_in = Some(partition.leader_epoch);
@@ -317,27 +328,23 @@ impl Node {
     }
 
     /// The settings of a topic's logs, but for the seed of their jitter.
-    fn log_config(&self, config: &TopicConfig, is_internal: bool) -> LogConfig {
+    fn log_config(&self, image: &Image, config: &TopicConfig, is_internal: bool) -> LogConfig {
         LogConfig {
             segment_bytes: config.segment_bytes,
             segment_ms: segment_ms(config),
             segment_jitter_ms: config.segment_jitter_ms,
             index_interval_bytes: config.index_interval_bytes,
             segment_index_bytes: config.segment_index_bytes,
-            producer_expiration: self.config.producer_expiration,
+            producer_expiration: self.producer_expiration(image),
             may_use_reserve: is_internal,
             ..LogConfig::default()
         }
     }
 
-    /// Brings configs of a topic that are not what they were before to its open logs. What looks at them anew
-    /// each time, as retention and the checks of batches do, has them from the view.
-    fn apply_config(&self, before: &View, topic: &HostedTopic, effects: &mut Vec<Effect>) {
-        let old = before.topic_by_id(topic.id);
-        if old.is_none_or(|old| old.config == topic.config) {
-            return;
-        }
-        let log_config = self.log_config(&topic.config, topic.is_internal);
+    /// Brings the configs of a topic to its open logs, once they are in the view. What looks at them anew each time, as retention and the checks of batches do, has them from the view.
+    fn apply_config(&self, topic: &HostedTopic, effects: &mut Vec<Effect>) {
+        let image = &self.broker.view().image;
+        let log_config = self.log_config(image, &topic.config, topic.is_internal);
         for partition in &topic.partitions {
             let Ok(mut locked) = partition.lock() else {
                 continue;

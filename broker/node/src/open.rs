@@ -152,6 +152,7 @@ impl Node {
             delete_topics: config.delete_topics,
             file_configs: Arc::new(config.controller.file_configs.clone()),
             describe_partitions_max: config.describe_partitions_max,
+            known_configs: Arc::clone(&config.controller.known_configs),
             fetch_bytes_max: config.fetch_bytes_max,
             fetch_wait_max: config.fetch_wait_max,
             groups: config.groups.clone(),

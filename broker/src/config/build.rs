@@ -37,7 +37,7 @@ pub(super) fn build(settings: &Layered) -> Result<(Config, Vec<String>), ConfigE
         auto_create_topics: settings.is_on("auto.create.topics.enable"),
         delete_topics: settings.is_on("delete.topic.enable"),
         describe_partitions_max: settings.size("max.request.partition.size.limit"),
-        topic_defaults: settings.topic_defaults(),
+        given: settings.given_configs(),
         offsets_topic: OffsetsTopic {
             partitions: narrow(settings, "offsets.topic.num.partitions"),
             replication_factor: replicas(settings, "offsets.topic.replication.factor"),
@@ -52,7 +52,7 @@ pub(super) fn build(settings: &Layered) -> Result<(Config, Vec<String>), ConfigE
         fetch_wait_max: millis(settings, "millstream.fetch.wait.max.ms"),
         producer_expiration: millis(settings, "producer.id.expiration.ms"),
         retention_interval: millis(settings, "log.retention.check.interval.ms"),
-        compaction: compaction(settings)?,
+        compaction: compaction(settings),
         safe_mode_crashes: settings.size("millstream.safe.mode.crashes"),
         reserve_bytes: u64::try_from(settings.number("millstream.log.dir.reserve.bytes")).ok(),
         scrub: scrub(settings),
@@ -151,19 +151,13 @@ fn log_directories(settings: &Layered) -> Result<Vec<PathBuf>, ConfigError> {
     }
 }
 
-fn compaction(settings: &Layered) -> Result<CompactionConfig, ConfigError> {
-    const BUDGET: &str = "log.cleaner.io.max.bytes.per.second";
-    let bytes_per_second_max = settings.fraction(BUDGET);
-    if bytes_per_second_max <= 0.0 {
-        let reason = "must be above 0; log.cleaner.enable=false ends compaction".to_owned();
-        return Err(settings.error(BUDGET, reason));
-    }
-    Ok(CompactionConfig {
+fn compaction(settings: &Layered) -> CompactionConfig {
+    CompactionConfig {
         is_enabled: settings.is_on("log.cleaner.enable"),
         map_bytes: settings.size("log.cleaner.dedupe.buffer.size"),
         backoff: millis(settings, "log.cleaner.backoff.ms"),
-        bytes_per_second_max,
-    })
+        bytes_per_second_max: settings.fraction("log.cleaner.io.max.bytes.per.second"),
+    }
 }
 
 fn scrub(settings: &Layered) -> ScrubConfig {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use millstream_metadata::{Configs, check_broker_synonym};
+use millstream_metadata::Configs;
 
 use super::error::ConfigError;
 use super::nearest::suggest;
@@ -83,9 +83,9 @@ impl Layered {
                 });
             }
             Some(Known::Live(setting)) => (setting.name, setting.check(value)),
-            Some(Known::AcceptedWithoutEffect(name, type_)) => {
-                self.without_effect.push(name);
-                (name, setting::check_accepted(name, type_, value))
+            Some(Known::AcceptedWithoutEffect(def)) => {
+                self.without_effect.push(def.name);
+                (def.name, def.check(value))
             }
         };
         match checked {
@@ -177,17 +177,12 @@ impl Layered {
         }
     }
 
-    /// Settings that were given and stand behind configs of topics.
-    pub fn topic_defaults(&self) -> Configs {
-        let given = self
-            .given
-            .iter()
-            .map(|(name, given)| (*name, given.value.as_str()));
-        let behind_topics = given.filter_map(|(name, value)| {
-            let checked = check_broker_synonym(name, value)?.ok()?;
-            Some((name.to_owned(), checked))
-        });
-        behind_topics.collect()
+    /// All settings that were given.
+    pub fn given_configs(&self) -> Configs {
+        let given = self.given.iter();
+        given
+            .map(|(name, given)| ((*name).to_owned(), given.value.clone()))
+            .collect()
     }
 
     /// Names that were given and change nothing, each once.

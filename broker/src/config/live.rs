@@ -3,7 +3,7 @@
 //! Kafka's name, type and range wherever Kafka has the setting. Defaults are Kafka's too, except where
 //! the text says why not. An empty default means: not set.
 
-use ConfigRange::{Any, AtLeast, Between, BetweenOr, OneOf, Ratio, SubsetOf};
+use ConfigRange::{Any, AtLeast, Between, BetweenOr, OneOf, Positive, Ratio, SubsetOf};
 use ConfigType::{Boolean, Double, Int, List, Long, String as Text};
 use millstream_log::RecentStarts;
 use millstream_metadata::{ConfigRange, ConfigType, TOPIC_PARTITIONS_MAX};
@@ -78,7 +78,7 @@ pub(super) static LIVE: &[Setting] = &[
     of("log.cleaner.max.compaction.lag.ms", Long, "9223372036854775807", AtLeast(1), "A log with older records is compacted whatever the ratio; a segment spans no longer time."),
     of("log.cleaner.delete.retention.ms", Long, "86400000", AtLeast(0), "How long a tombstone, a record without value, stays after the first pass over it."),
     of("log.cleaner.dedupe.buffer.size", Long, "16777216", AtLeast(1_048_576), "Memory for the last offsets of keys, 24 bytes each and nine tenths full at most; a log with more new keys takes several passes. Kafka takes 134217728; here it is small, as there is one thread and it is taken only during a pass."),
-    of("log.cleaner.io.max.bytes.per.second", Double, "1.7976931348623157e308", Any, "Bytes that compaction reads and writes in a second, together, at most."),
+    of("log.cleaner.io.max.bytes.per.second", Double, "1.7976931348623157e308", Positive, "Bytes that compaction reads and writes in a second, together, at most."),
     of("millstream.scrub.bytes.per.second", Long, "10485760", AtLeast(0), "Bytes of sealed segments that are read in the background in a second, to find what a disk has lost; 0: none."),
     of("millstream.scrub.interval.ms", Long, "604800000", AtLeast(0), "From the beginning of one pass over all sealed segments to that of the next. New segments are read beside it, once."),
     of("log.index.interval.bytes", Int, "4096", AtLeast(0), "Bytes of a segment between two index entries."),

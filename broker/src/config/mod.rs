@@ -6,7 +6,6 @@
 //! [`Config`] is what comes out: plain, typed and checked. `config/millstream.toml` is written from the
 //! same table ([`reference_file`]).
 
-mod accepted;
 mod build;
 mod error;
 mod layered;
@@ -26,7 +25,7 @@ use std::time::Duration;
 
 use millstream_api::HostPort;
 use millstream_coordinator::GroupConfig;
-use millstream_metadata::{BrokerLayers, Configs, TopicConfig};
+use millstream_metadata::{BrokerConfigTable, BrokerLayers, Configs, TopicConfig};
 use millstream_model::NodeId;
 use millstream_node::{CompactionConfig, ScrubConfig};
 
@@ -37,6 +36,8 @@ pub use origin::{Entry, Origin};
 pub use reference::reference_file;
 
 use layered::Layered;
+use live::LIVE;
+use setting::Setting;
 
 /// A longer configuration file is refused.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -66,10 +67,9 @@ pub struct Config {
     pub delete_topics: bool,
     /// Partitions in one answer to DescribeTopicPartitions (`max.request.partition.size.limit`).
     pub describe_partitions_max: usize,
-    /// Settings that were given and stand behind configs of topics (`message.max.bytes`,
-    /// `log.segment.bytes`, `millstream.durability` …), by broker name, as canonical text: the file
-    /// layer of topic configs. [`Config::topic_config`] shows them typed, with the defaults.
-    pub topic_defaults: Configs,
+    /// All settings that were given, by name, as canonical text: the file layer of configs of topics and of
+    /// the broker. [`Config::topic_config`] shows those behind topics typed, with the defaults.
+    pub given: Configs,
     /// How `__consumer_offsets` is created.
     pub offsets_topic: OffsetsTopic,
     /// Bounds and timers of groups (`group.*`, `offset.metadata.max.bytes`, `offsets.retention.minutes`).
@@ -169,9 +169,17 @@ impl Config {
         let layers = BrokerLayers {
             broker: None,
             all_brokers: None,
-            file: &self.topic_defaults,
+            file: &self.given,
         };
         TopicConfig::resolve(None, &layers)
+    }
+}
+
+impl Config {
+    /// The configs that this broker knows: Kafka's, and over them those that it obeys.
+    #[must_use]
+    pub fn known() -> BrokerConfigTable {
+        BrokerConfigTable::default().with(LIVE.iter().map(Setting::def))
     }
 }
 

@@ -32,10 +32,12 @@ pub fn reference_file() -> String {
 fn line(setting: &Setting) -> String {
     let quoted = format!("{:?}", setting.default);
     let value = match setting.type_ {
-        ConfigType::Boolean | ConfigType::Int | ConfigType::Long | ConfigType::Double => {
-            setting.default
-        }
-        ConfigType::String | ConfigType::List => &quoted,
+        ConfigType::Boolean
+        | ConfigType::Int
+        | ConfigType::Short
+        | ConfigType::Long
+        | ConfigType::Double => setting.default,
+        ConfigType::String | ConfigType::List | ConfigType::Class | ConfigType::Password => &quoted,
     };
     match setting.default {
         "" => format!("# {:?} =", setting.name),

@@ -1,10 +1,10 @@
 //! What is known of a setting: type, default, range, meaning, and whether it changes anything.
 
 use millstream_metadata::{
-    ConfigRange, ConfigType, InvalidConfig, check_broker_synonym, check_value,
+    BrokerConfigDef, ConfigRange, ConfigType, InvalidConfig, check_value, kafka_broker_config,
+    kafka_broker_configs,
 };
 
-use super::accepted::ACCEPTED;
 use super::live::LIVE;
 
 const SECURITY: &str = "TLS, SASL and ACLs come later";
@@ -55,8 +55,8 @@ pub struct Setting {
 pub enum Known {
     /// It changes something.
     Live(&'static Setting),
-    /// Kafka's, of this type, without effect yet.
-    AcceptedWithoutEffect(&'static str, ConfigType),
+    /// Kafka's, without effect yet.
+    AcceptedWithoutEffect(&'static BrokerConfigDef),
     /// Refused for this reason, unless its value is the one given.
     Refused {
         /// Why.
@@ -81,9 +81,7 @@ pub fn find(name: &str) -> Option<Known> {
     if let Some(setting) = live(name) {
         return Some(Known::Live(setting));
     }
-    let position = ACCEPTED.binary_search_by(|(known, _)| (*known).cmp(name));
-    let (name, type_) = ACCEPTED[position.ok()?];
-    Some(Known::AcceptedWithoutEffect(name, type_))
+    kafka_broker_config(name).map(Known::AcceptedWithoutEffect)
 }
 
 /// The setting of this name, when it changes something.
@@ -94,8 +92,9 @@ pub fn live(name: &str) -> Option<&'static Setting> {
 
 /// All names that may be written.
 pub fn names() -> impl Iterator<Item = &'static str> {
-    let live = LIVE.iter().map(|setting| setting.name);
-    live.chain(ACCEPTED.iter().map(|(name, _)| *name))
+    let own = LIVE.iter().map(|setting| setting.name);
+    let accepted = kafka_broker_configs().map(|def| def.name);
+    own.chain(accepted.filter(|name| matches!(find(name), Some(Known::AcceptedWithoutEffect(_)))))
 }
 
 impl Setting {
@@ -103,16 +102,17 @@ impl Setting {
     pub fn check(&self, value: &str) -> Result<String, InvalidConfig> {
         check_value(self.name, self.type_, self.range, value)
     }
-}
 
-/// Checks the value of a setting without effect: it must be one that Kafka takes.
-pub(super) fn check_accepted(
-    name: &str,
-    type_: ConfigType,
-    value: &str,
-) -> Result<String, InvalidConfig> {
-    check_broker_synonym(name, value)
-        .unwrap_or_else(|| check_value(name, type_, ConfigRange::Any, value))
+    /// The setting as a config of the broker.
+    pub(super) fn def(&self) -> BrokerConfigDef {
+        BrokerConfigDef {
+            name: self.name,
+            type_: self.type_,
+            default: Some(self.default).filter(|default| !default.is_empty()),
+            range: self.range,
+            doc: self.doc,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -121,7 +121,6 @@ mod tests {
 
     #[test]
     fn tables_are_sound() {
-        assert!(ACCEPTED.is_sorted_by(|a, b| a.0 < b.0));
         for setting in LIVE {
             let is_default_legal = setting.default.is_empty()
                 || setting.check(setting.default) == Ok(setting.default.to_owned());

@@ -55,7 +55,7 @@ fn defaults_serve_this_machine_and_warn_of_nothing() {
     assert_eq!(config.groups, GroupConfig::default());
     assert_eq!(config.fetch_wait_max, Duration::from_secs(60));
     assert_eq!(config.queued_request_bytes_max, None);
-    assert!(config.topic_defaults.is_empty());
+    assert!(config.given.is_empty());
     assert_eq!(config.topic_config().durability, Durability::Fsync);
 }
 
@@ -85,10 +85,10 @@ fn reference_file_is_the_table() {
         loaded.config.topic_config(),
         Config::default().topic_config()
     );
-    let topic_defaults = Configs::new();
+    let given = Configs::new();
     assert_eq!(
         Config {
-            topic_defaults,
+            given,
             ..loaded.config
         },
         Config::default()
@@ -163,7 +163,7 @@ fn settings_of_topics_reach_them_typed() {
     assert_eq!(topic.durability, Durability::Replicated);
     assert_eq!(topic.max_message_bytes, 1000);
     assert_eq!(topic.segment_bytes, 2_000_000);
-    assert_eq!(config.topic_defaults.len(), 4);
+    assert_eq!(config.given.len(), 5);
 }
 
 #[test]
@@ -400,4 +400,15 @@ fn extreme_times_stay_in_range() {
         config.connection_idle_max,
         Duration::from_secs(10 * 365 * 24 * 3600)
     );
+}
+
+#[test]
+fn every_config_of_the_broker_is_documented() {
+    let known = Config::known();
+    assert!(known.iter().count() > 360);
+    for def in known.iter() {
+        assert!(def.doc.ends_with('.'), "{}", def.name);
+    }
+    let port = known.get("listeners").and_then(|def| def.default);
+    assert_eq!(port, Some("PLAINTEXT://127.0.0.1:9092"));
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use millstream_api::{Client, HostPort};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 
 use super::charge::{Charge, SharedBudget};
@@ -27,8 +27,11 @@ pub struct NetLimits {
     pub outgoing_bytes_max: usize,
     /// How long a connection may be silent (`connections.max.idle.ms`).
     pub idle_max: Duration,
-    /// Connections open at once, over all listeners (`max.connections`, cut to the descriptors).
+    /// Connections open at once, over all listeners (`max.connections`, cut to the descriptors), unless
+    /// that is changed while the broker runs.
     pub connections_max: usize,
+    /// Connections that the descriptors allow, whatever is configured.
+    pub connections_bound: usize,
     /// Bytes of unfinished requests held at once, beyond what is every connection's own
     /// (`queued.max.request.bytes`).
     pub queued_bytes_max: usize,
@@ -39,6 +42,7 @@ pub struct NetLimits {
 pub struct Shared {
     /// A place for each connection.
     room: Arc<Semaphore>,
+    places: usize,
     /// The bytes of unfinished requests.
     pub(super) budget: Arc<SharedBudget>,
 }
@@ -47,11 +51,21 @@ impl Shared {
     /// What there is at the start: everything.
     #[must_use]
     pub fn new(limits: &NetLimits) -> Shared {
-        let places = limits.connections_max.min(Semaphore::MAX_PERMITS);
+        let places = limits.connections_bound.min(Semaphore::MAX_PERMITS);
         Shared {
             room: Arc::new(Semaphore::new(places)),
+            places,
             budget: SharedBudget::new(limits.queued_bytes_max, limits.frame_bytes_max),
         }
+    }
+}
+
+impl Shared {
+    /// A place for a connection, if fewer than `max` are open.
+    fn enter(&self, max: usize) -> Option<OwnedSemaphorePermit> {
+        let place = Arc::clone(&self.room).try_acquire_owned().ok()?;
+        let open = self.places - self.room.available_permits();
+        (open <= max).then_some(place)
     }
 }
 
@@ -126,8 +140,9 @@ impl Listener {
         stop: &watch::Receiver<bool>,
         connections: &mut JoinSet<()>,
     ) {
-        let Ok(place) = Arc::clone(&shared.room).try_acquire_owned() else {
-            let limit = self.limits.connections_max;
+        let limit = shell.node.dynamic_connections_max();
+        let limit = limit.unwrap_or(self.limits.connections_max);
+        let Some(place) = shared.enter(limit) else {
             tracing::warn!(%peer, max.connections = limit, "connection refused: all are taken");
             return;
         };

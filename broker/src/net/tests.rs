@@ -46,6 +46,7 @@ impl Server {
             outgoing_bytes_max: MIB,
             idle_max: Duration::from_secs(3600),
             connections_max: 100,
+            connections_bound: 100,
             queued_bytes_max,
         };
         let shared = Shared::new(&limits);

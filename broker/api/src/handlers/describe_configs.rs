@@ -10,8 +10,11 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-use millstream_metadata::{BrokerLayers, ConfigResource, ResolvedConfig};
-use millstream_model::check_topic_name;
+use millstream_metadata::{
+    BrokerLayers, ConfigResource, ConfigType, DescribedConfig, TopicImage, describe_broker,
+    describe_topic,
+};
+use millstream_model::{NodeId, check_topic_name};
 use millstream_protocol::ErrorCode;
 use millstream_protocol::messages::describe_configs_request::{
     DescribeConfigsRequest, DescribeConfigsResource,
@@ -26,6 +29,9 @@ use crate::{Broker, Handled, View};
 
 /// Configs and synonyms in one answer. Enough for all configs of ten thousand topics.
 const ENTRIES_MAX: usize = 400_000;
+
+/// The type of a config that nobody knows.
+const TYPE_UNKNOWN: i8 = 0;
 
 /// Why a resource is not described.
 struct Refusal {
@@ -103,20 +109,31 @@ fn describe(
     let keys = asked.configuration_keys.as_deref().unwrap_or_default();
     let keys: BTreeSet<&str> = keys.iter().map(|key| &**key).collect();
     let is_wanted = |name: &str| keys.is_empty() || keys.contains(name);
+    let config = &broker.config;
+    let layers = BrokerLayers::new(&view.image, config.node_id, &config.file_configs);
+    let name = &*asked.resource_name;
     let code = asked.resource_type;
-    match ConfigResource::from_code(i32::from(code)) {
+    let described = match ConfigResource::from_code(i32::from(code)) {
         Some(ConfigResource::Topic) => {
-            let resolved = topic_configs(broker, view, &asked.resource_name)?;
-            let wanted = resolved.iter().filter(|config| is_wanted(config.def.name));
-            Ok(wanted.map(|config| topic_entry(config, detail)).collect())
+            let topic = find_topic(view, name)?;
+            describe_topic(&layers, &topic.configs, is_wanted)
         }
-        Some(ConfigResource::Broker) | None => Err(Refusal::invalid(format!(
-            "resource type {code} has no configs"
-        ))),
-    }
+        Some(ConfigResource::Broker) => {
+            check_broker(config.node_id, name)?;
+            describe_broker(&config.known_configs, &layers, name.is_empty(), is_wanted)
+        }
+        None => {
+            let message = format!("resource type {code} has no configs");
+            return Err(Refusal::invalid(message));
+        }
+    };
+    Ok(described
+        .into_iter()
+        .map(|config| entry(config, detail))
+        .collect())
 }
 
-fn topic_configs(broker: &Broker, view: &View, name: &str) -> Result<Vec<ResolvedConfig>, Refusal> {
+fn find_topic<'v>(view: &'v View, name: &str) -> Result<&'v TopicImage, Refusal> {
     check_topic_name(name).map_err(|error| Refusal {
         code: ErrorCode::InvalidTopicException,
         message: error.to_string(),
@@ -125,30 +142,44 @@ fn topic_configs(broker: &Broker, view: &View, name: &str) -> Result<Vec<Resolve
         code: ErrorCode::UnknownTopicOrPartition,
         message: String::new(),
     })?;
-    let config = &broker.config;
-    let layers = BrokerLayers::new(&view.image, config.node_id, &config.file_configs);
-    Ok(layers.resolve_all(Some(&topic.configs)))
+    Ok(topic)
 }
 
-fn topic_entry(config: &ResolvedConfig, detail: Detail) -> DescribeConfigsResourceResult<'static> {
-    let (source, synonyms) = config.described();
-    let synonyms = synonyms.into_iter().filter(|_| detail.synonyms);
+/// Checks that a resource is this broker, or the empty name for all.
+fn check_broker(node: NodeId, name: &str) -> Result<(), Refusal> {
+    if name.is_empty() || name.parse() == Ok(node.0) {
+        return Ok(());
+    }
+    let shown: String = name.chars().take(200).collect();
+    Err(Refusal::invalid(match name.parse::<i32>() {
+        Ok(asked) => {
+            format!("this is broker {node}: it knows its own configs, and not those of {asked}")
+        }
+        Err(_) => {
+            format!("a broker is named by its node id, or by the empty name for all, not {shown:?}")
+        }
+    }))
+}
+
+fn entry(config: DescribedConfig, detail: Detail) -> DescribeConfigsResourceResult<'static> {
+    let synonyms = config.synonyms.into_iter().filter(|_| detail.synonyms);
     DescribeConfigsResourceResult {
-        name: Cow::Borrowed(config.def.name),
-        value: Some(Cow::Owned(config.value.clone())),
-        read_only: false,
-        config_source: source.code(),
-        is_sensitive: false,
+        name: config.name,
+        value: config.value.map(Cow::Owned),
+        read_only: config.is_read_only,
+        config_source: config.source.code(),
+        is_sensitive: config.is_sensitive,
         synonyms: synonyms
             .map(|synonym| DescribeConfigsSynonym {
-                name: Cow::Borrowed(synonym.name),
-                value: Some(Cow::Owned(synonym.value)),
+                name: synonym.name,
+                value: synonym.value.map(Cow::Owned),
                 source: synonym.source.code(),
             })
             .collect(),
-        config_type: config.def.type_.code(),
-        documentation: detail
-            .documentation
-            .then_some(Cow::Borrowed(config.def.doc)),
+        config_type: config.type_.map_or(TYPE_UNKNOWN, ConfigType::code),
+        documentation: config
+            .doc
+            .filter(|_| detail.documentation)
+            .map(Cow::Borrowed),
     }
 }
