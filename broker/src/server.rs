@@ -184,6 +184,7 @@ fn open(config: Config, threads: usize) -> Result<Node, ServeError> {
         describe_partitions_max: config.describe_partitions_max,
         controller,
         fetch_bytes_max: config.fetch_bytes_max,
+        fetch_sessions_max: config.fetch_sessions_max,
         fetch_wait_max: config.fetch_wait_max,
         groups: config.groups,
         group_shards: config.offsets_topic.partitions as usize,

@@ -270,7 +270,7 @@ impl AnswerQueue {
             let Slot::Parked(parked) = slot else { continue };
             context.token = self.token(index);
             match *parked {
-                Parked::Fetch(fetch) => fetch.unpark(broker, context),
+                Parked::Fetch(mut fetch) => fetch.unpark(broker, context),
                 Parked::Group(group) => group.disconnect(broker, context),
                 Parked::Produce(_) | Parked::Proposal(_) | Parked::Queued(_) => {}
             }

@@ -11,6 +11,7 @@ use millstream_model::{Instant, NodeId, TopicId, WallTime};
 use millstream_replica::{HostedPartition, Released};
 
 use crate::directory_gate::DirectoryGates;
+use crate::fetching::{FetchSessions, WantedPartitions};
 use crate::group_shard::GroupShard;
 use crate::queued::{QueuedStep, ShardStep};
 use crate::visit::Visit;
@@ -42,6 +43,8 @@ pub struct BrokerConfig {
     pub known_configs: Arc<BrokerConfigTable>,
     /// Upper bound of a fetch answer's records (`fetch.max.bytes`).
     pub fetch_bytes_max: usize,
+    /// Fetch sessions that are kept at most (`max.incremental.fetch.session.cache.slots`).
+    pub fetch_sessions_max: usize,
     /// Upper bound of a fetch's wait.
     pub fetch_wait_max: Duration,
     /// Bounds and timers of groups.
@@ -58,6 +61,8 @@ pub struct Broker {
     pub config: BrokerConfig,
     /// Who may enter the partitions of which log directory.
     pub gates: DirectoryGates,
+    /// What consumers fetch from one request to the next.
+    pub fetch_sessions: FetchSessions,
     view: ArcSwap<View>,
     shards: Vec<GroupShard>,
     producer_ids: Mutex<std::ops::Range<i64>>,
@@ -75,6 +80,7 @@ impl Broker {
     ) -> Broker {
         let shards = (0..config.group_shards).map(GroupShard::new).collect();
         Broker {
+            fetch_sessions: FetchSessions::new(config.fetch_sessions_max),
             config,
             gates,
             view: ArcSwap::from_pointee(view),
@@ -103,6 +109,17 @@ impl Broker {
     /// 128 random bits.
     pub(crate) fn random_u128(&self) -> u128 {
         u128::from((self.random)()) << 64 | u128::from((self.random)())
+    }
+
+    /// Begins a fetch session with what a full fetch asked for. `None`: there is no place for it.
+    pub(crate) fn begin_fetch_session(
+        &self,
+        partitions: WantedPartitions,
+        uses_ids: bool,
+        now: Instant,
+    ) -> Option<i32> {
+        self.fetch_sessions
+            .begin(partitions, uses_ids, now, &self.random)
     }
 
     /// A producer id nobody has, or `None` when the block is used up.

@@ -41,6 +41,8 @@ pub struct NodeConfig {
     pub controller: ControllerSettings,
     /// Upper bound of a fetch answer's records (`fetch.max.bytes`).
     pub fetch_bytes_max: usize,
+    /// Fetch sessions that are kept at most (`max.incremental.fetch.session.cache.slots`).
+    pub fetch_sessions_max: usize,
     /// Upper bound of a fetch's wait.
     pub fetch_wait_max: Duration,
     /// Bounds and timers of groups.
@@ -78,6 +80,7 @@ impl Default for NodeConfig {
             describe_partitions_max: 2000,
             controller: ControllerSettings::default(),
             fetch_bytes_max: 55 << 20,
+            fetch_sessions_max: 1000,
             fetch_wait_max: Duration::from_secs(60),
             groups: GroupConfig::default(),
             group_shards: 50,

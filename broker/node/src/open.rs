@@ -154,6 +154,7 @@ impl Node {
             describe_partitions_max: config.describe_partitions_max,
             known_configs: Arc::clone(&config.controller.known_configs),
             fetch_bytes_max: config.fetch_bytes_max,
+            fetch_sessions_max: config.fetch_sessions_max,
             fetch_wait_max: config.fetch_wait_max,
             groups: config.groups.clone(),
             group_shards: shards,

@@ -49,6 +49,7 @@ pub(super) fn build(settings: &Layered) -> Result<(Config, Vec<String>), ConfigE
         connections_max: connections_max(settings),
         connection_idle_max: millis(settings, "connections.max.idle.ms"),
         fetch_bytes_max: settings.size("fetch.max.bytes"),
+        fetch_sessions_max: settings.size("max.incremental.fetch.session.cache.slots"),
         fetch_wait_max: millis(settings, "millstream.fetch.wait.max.ms"),
         producer_expiration: millis(settings, "producer.id.expiration.ms"),
         retention_interval: millis(settings, "log.retention.check.interval.ms"),

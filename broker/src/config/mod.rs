@@ -87,6 +87,8 @@ pub struct Config {
     pub connection_idle_max: Duration,
     /// Most bytes of records in a fetch answer (`fetch.max.bytes`).
     pub fetch_bytes_max: usize,
+    /// Fetch sessions that are kept at most (`max.incremental.fetch.session.cache.slots`).
+    pub fetch_sessions_max: usize,
     /// Longest wait of a fetch (`millstream.fetch.wait.max.ms`).
     pub fetch_wait_max: Duration,
     /// How long an idle producer's sequence is remembered (`producer.id.expiration.ms`).

@@ -8,31 +8,31 @@
 //!   new of it, and a request that waits looks again soon.
 //! - The first partition with data gives at least one whole batch whatever the limits, so a batch
 //!   larger than the limits does not stop a consumer.
-//! - 5: log start offset; 9: leader epoch check (KIP-320); 12: flexible, last fetched epoch
-//!   (KIP-595); 13: topic ids (KIP-516).
-//! - Fetch sessions (7, KIP-227) are not kept yet: a request that opens one is answered with session
-//!   0, which tells the client to send full requests.
+//! - 5: log start offset; 7: fetch sessions (KIP-227), see `fetching/sessions.rs`; 9: leader epoch check
+//!   (KIP-320); 12: flexible, last fetched epoch (KIP-595); 13: topic ids (KIP-516).
 //! - Not yet: replica fetches. A replica id ≥ 0 is NOT_LEADER_OR_FOLLOWER, since no partition has
 //!   followers.
 
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
-use millstream_log::ReadError;
-use millstream_model::{Instant, LeaderEpoch, Offset, RequestToken, TopicId};
+use millstream_model::{Instant, RequestToken, TopicId};
 use millstream_protocol::ErrorCode;
 use millstream_protocol::frame::Frame;
-use millstream_protocol::messages::fetch_request::{FetchPartition, FetchRequest, FetchTopic};
+use millstream_protocol::messages::fetch_request::{FetchRequest, FetchTopic, ForgottenTopic};
 use millstream_protocol::messages::fetch_response::{
-    EpochEndOffset, FetchResponse, FetchableTopicResponse, PartitionData,
+    FetchResponse, FetchableTopicResponse, PartitionData,
 };
-use millstream_protocol::wire::Records;
-use millstream_replica::{HostedPartition, Partition};
+use millstream_replica::HostedPartition;
 
 use crate::answers::Parked;
 use crate::context::CloseReason;
 use crate::dispatch::Request;
+use crate::fetching::{
+    FetchSession, Look, PartitionKey, SessionState, Told, TopicKey, WantedPartition,
+    WantedPartitions, has_records,
+};
 use crate::reply::Reply;
 use crate::visit::Visit;
 use crate::{Broker, Context, Handled, View};
@@ -43,6 +43,8 @@ const BUSY_RETRY: Duration = Duration::from_millis(20);
 const SESSION_NONE: i32 = 0;
 const SESSION_EPOCH_INITIAL: i32 = 0;
 const SESSION_EPOCH_FINAL: i32 = -1;
+/// From this version on topics have ids instead of names.
+const FIRST_WITH_IDS: i16 = 13;
 
 pub(crate) fn handle(
     broker: &Broker,
@@ -50,15 +52,10 @@ pub(crate) fn handle(
     request: &Request<'_>,
     body: FetchRequest<'_>,
 ) -> Handled {
-    if let Some(code) = check_session(&body) {
-        let refusal = FetchResponse {
-            error_code: code.code(),
-            ..FetchResponse::default()
-        };
-        return request.reply.answered(&refusal);
-    }
-    let view = broker.view();
-    let mut fetch = ParkedFetch::new(broker, context.now, request.reply, &view, body);
+    let mut fetch = match ParkedFetch::new(broker, context.now, request.reply, body) {
+        Ok(fetch) => fetch,
+        Err(code) => return request.reply.answered(&refusal(code)),
+    };
     match fetch.look(broker, context) {
         Ok(Some(frame)) => Handled::Answered(frame),
         Ok(None) => Handled::Parked(Box::new(Parked::Fetch(fetch))),
@@ -66,18 +63,19 @@ pub(crate) fn handle(
     }
 }
 
-/// No session is ever made, so only requests that open or need none are legal.
-fn check_session(body: &FetchRequest<'_>) -> Option<ErrorCode> {
-    match body.session_epoch {
-        SESSION_EPOCH_INITIAL | SESSION_EPOCH_FINAL => None,
-        _ => Some(ErrorCode::FetchSessionIdNotFound),
+fn refusal(code: ErrorCode) -> FetchResponse<'static> {
+    FetchResponse {
+        error_code: code.code(),
+        ..FetchResponse::default()
     }
 }
 
 /// A fetch between its looks.
 pub struct ParkedFetch {
     reply: Reply,
-    topics: Vec<WantedTopic>,
+    source: Source,
+    /// What it waits on. Its session may go on without it, to other partitions.
+    parked_on: Vec<Arc<HostedPartition>>,
     deadline: Instant,
     /// When to look again at what was busy.
     next_look: Option<Instant>,
@@ -86,54 +84,82 @@ pub struct ParkedFetch {
     is_read_committed: bool,
 }
 
-struct WantedTopic {
-    /// Empty where the request names topics by id.
-    name: String,
-    id: TopicId,
-    partitions: Vec<WantedPartition>,
+/// Where the partitions of a fetch are.
+enum Source {
+    /// They are its own. The answer begins a session with them, if it is asked for.
+    Full {
+        partitions: WantedPartitions,
+        begins_session: bool,
+    },
+    /// They are a session's, which no later request may have used: its next epoch is still this one.
+    Incremental {
+        session: Arc<FetchSession>,
+        next_epoch: i32,
+    },
 }
 
-struct WantedPartition {
-    wanted: FetchPartition,
-    /// The partition, or why it can never be read by this request.
-    target: Result<Arc<HostedPartition>, ErrorCode>,
-    /// The high watermark at the last look.
-    seen: Offset,
+/// The partitions of a fetch, while they are looked at.
+enum Wanted<'a> {
+    Full(&'a mut WantedPartitions),
+    Session(MutexGuard<'a, SessionState>),
 }
 
-/// What one look has found so far.
-struct Look {
-    bytes_left: usize,
-    bytes_found: usize,
-    has_error: bool,
-    has_readable: bool,
+impl Wanted<'_> {
+    fn partitions(&mut self) -> &mut WantedPartitions {
+        match self {
+            Wanted::Full(partitions) => partitions,
+            Wanted::Session(state) => &mut state.partitions,
+        }
+    }
+}
+
+impl Source {
+    /// *Errors*: a later request of the session was here meanwhile.
+    fn lock(&mut self) -> Result<Wanted<'_>, ErrorCode> {
+        match self {
+            Source::Full { partitions, .. } => Ok(Wanted::Full(partitions)),
+            Source::Incremental {
+                session,
+                next_epoch,
+            } => {
+                let state = session.try_lock();
+                let state = state.filter(|state| state.next_epoch == *next_epoch);
+                let state = state.ok_or(ErrorCode::InvalidFetchSessionEpoch)?;
+                Ok(Wanted::Session(state))
+            }
+        }
+    }
+}
+
+/// What is noted in the partitions once a look is the answer.
+struct News {
+    place: u64,
+    told: Told,
+    has_records: bool,
 }
 
 impl ParkedFetch {
+    /// *Errors*: there is no such session, or it is elsewhere.
     fn new(
         broker: &Broker,
         now: Instant,
         reply: Reply,
-        view: &View,
         body: FetchRequest<'_>,
-    ) -> ParkedFetch {
+    ) -> Result<ParkedFetch, ErrorCode> {
         let wait = Duration::from_millis(body.max_wait_ms.max(0) as u64);
         let bytes_max = usize::try_from(body.max_bytes)
             .unwrap_or(0)
             .min(broker.config.fetch_bytes_max);
-        let is_replica = body.replica_id >= 0 || body.replica_state.replica_id >= 0;
-        let topics = body.topics.into_iter();
-        ParkedFetch {
+        Ok(ParkedFetch {
             reply,
-            topics: topics
-                .map(|topic| resolve(view, reply, is_replica, topic))
-                .collect(),
+            parked_on: Vec::new(),
             deadline: now.after(wait.min(broker.config.fetch_wait_max)),
             next_look: None,
             bytes_min: usize::try_from(body.min_bytes).unwrap_or(0).min(bytes_max),
             bytes_max,
             is_read_committed: body.isolation_level == 1,
-        }
+            source: source(broker, now, reply, body)?,
+        })
     }
 
     pub(crate) fn deadline(&self) -> Instant {
@@ -149,9 +175,17 @@ impl ParkedFetch {
         let mut visit = Visit::new(broker);
         loop {
             visit.take_met_busy();
-            let (response, look) = self.read(&mut visit);
+            let (mut response, look, news) = match self.read(&mut visit) {
+                Ok(read) => read,
+                Err(code) => {
+                    self.unpark_from(&mut visit, context);
+                    return self.reply.frame(&refusal(code)).map(Some);
+                }
+            };
             if self.is_enough(&look, context.now) {
                 self.unpark_from(&mut visit, context);
+                drop(visit);
+                response.session_id = self.note_answer(broker, context.now, news);
                 return self.reply.frame(&response).map(Some);
             }
             drop(response);
@@ -172,20 +206,16 @@ impl ParkedFetch {
     }
 
     /// Takes the request out of the queues it waits in.
-    pub(crate) fn unpark(&self, broker: &Broker, context: &mut Context<'_>) {
+    pub(crate) fn unpark(&mut self, broker: &Broker, context: &mut Context<'_>) {
         self.unpark_from(&mut Visit::new(broker), context);
     }
 
-    fn unpark_from(&self, visit: &mut Visit<'_>, context: &mut Context<'_>) {
-        let token = context.token;
-        for partition in self.topics.iter().flat_map(|topic| &topic.partitions) {
-            let Ok(hosted) = &partition.target else {
-                continue;
-            };
-            match visit.lock(hosted) {
-                Some(Ok(mut locked)) => locked.unpark_fetch(token),
+    fn unpark_from(&mut self, visit: &mut Visit<'_>, context: &mut Context<'_>) {
+        for hosted in self.parked_on.drain(..) {
+            match visit.lock(&hosted) {
+                Some(Ok(mut locked)) => locked.unpark_fetch(context.token),
                 Some(Err(_)) => {}
-                None => visit.unpark_later(hosted, context),
+                None => visit.unpark_later(&hosted, context),
             }
         }
     }
@@ -198,13 +228,18 @@ impl ParkedFetch {
     }
 
     /// Waits on every readable partition. `false` when one has moved since the look.
-    fn park(&self, visit: &mut Visit<'_>, token: RequestToken) -> bool {
-        let partitions = self.topics.iter().flat_map(|topic| &topic.partitions);
+    fn park(&mut self, visit: &mut Visit<'_>, token: RequestToken) -> bool {
+        let Ok(mut wanted) = self.source.lock() else {
+            return false;
+        };
+        let partitions = wanted.partitions();
+        self.parked_on.clear();
         let mut is_parked = true;
-        for partition in partitions {
-            let Ok(hosted) = &partition.target else {
+        for partition in partitions.iter() {
+            let Some(hosted) = partition.target() else {
                 continue;
             };
+            self.parked_on.push(Arc::clone(hosted));
             is_parked &= match visit.lock(hosted) {
                 Some(Ok(mut locked)) => locked.park_fetch(token, partition.seen),
                 Some(Err(_)) => false,
@@ -214,200 +249,192 @@ impl ParkedFetch {
         is_parked
     }
 
-    fn read(&mut self, visit: &mut Visit<'_>) -> (FetchResponse<'static>, Look) {
+    fn read(
+        &mut self,
+        visit: &mut Visit<'_>,
+    ) -> Result<(FetchResponse<'static>, Look, Vec<News>), ErrorCode> {
         let mut look = Look {
             bytes_left: self.bytes_max,
             bytes_found: 0,
             has_error: false,
             has_readable: false,
         };
-        let mut responses = Vec::with_capacity(self.topics.len());
-        for topic in &mut self.topics {
-            let mut partitions = Vec::with_capacity(topic.partitions.len());
-            for partition in &mut topic.partitions {
-                partitions.push(partition.read(visit, &mut look, self.is_read_committed));
-            }
-            responses.push(FetchableTopicResponse {
-                topic: Cow::Owned(topic.name.clone()),
-                topic_id: topic.id.0,
-                partitions,
+        let (mut responses, mut news) = (Vec::new(), Vec::new());
+        let is_full = matches!(self.source, Source::Full { .. });
+        let mut wanted = self.source.lock()?;
+        for (place, partition) in wanted.partitions().iter_mut() {
+            let data = partition.read(visit, &mut look, self.is_read_committed);
+            let data = match data {
+                Some(data) if is_full || partition.is_news(&data) => data,
+                None if is_full => partition.nothing_new(),
+                _ => continue,
+            };
+            news.push(News {
+                place,
+                told: Told::of(&data),
+                has_records: has_records(&data),
             });
+            push(&mut responses, &partition.key.topic, data);
         }
         debug_assert!(look.bytes_found <= self.bytes_max || look.bytes_left == 0);
         let response = FetchResponse {
-            session_id: SESSION_NONE,
             responses,
             ..FetchResponse::default()
         };
-        (response, look)
+        Ok((response, look, news))
     }
-}
 
-fn resolve(view: &View, reply: Reply, is_replica: bool, topic: FetchTopic<'_>) -> WantedTopic {
-    let uses_ids = reply.version >= 13;
-    let id = TopicId(topic.topic_id);
-    let hosted = if uses_ids {
-        view.topic_by_id(id)
-    } else {
-        view.topic(&topic.topic)
-    };
-    let unknown = if uses_ids {
-        ErrorCode::UnknownTopicId
-    } else {
-        ErrorCode::UnknownTopicOrPartition
-    };
-    let target = |index: i32| {
-        let hosted = hosted.ok_or(unknown)?;
-        let partition = hosted
-            .partition(index)
-            .ok_or(ErrorCode::UnknownTopicOrPartition)?;
-        if is_replica {
-            return Err(ErrorCode::NotLeaderOrFollower);
+    /// Notes what the client is told with this answer. Answers the session that it is told.
+    fn note_answer(&mut self, broker: &Broker, now: Instant, news: Vec<News>) -> i32 {
+        if let Source::Full {
+            begins_session: false,
+            ..
+        } = self.source
+        {
+            return SESSION_NONE;
         }
-        Ok(Arc::clone(partition))
-    };
-    let partitions = topic.partitions.into_iter().map(|wanted| WantedPartition {
-        target: target(wanted.partition),
-        wanted,
-        seen: Offset::NONE,
-    });
-    WantedTopic {
-        name: if uses_ids {
-            String::new()
-        } else {
-            topic.topic.into_owned()
-        },
-        id,
-        partitions: partitions.collect(),
-    }
-}
-
-impl WantedPartition {
-    fn read(
-        &mut self,
-        visit: &mut Visit<'_>,
-        look: &mut Look,
-        is_read_committed: bool,
-    ) -> PartitionData {
-        let hosted = match &self.target {
-            Ok(hosted) => hosted,
-            Err(code) => return refused(self.wanted.partition, *code),
-        };
-        look.has_readable = true;
-        let outcome = match visit.lock(hosted) {
-            _ if hosted.is_deleted() => Err(ErrorCode::UnknownTopicOrPartition),
-            Some(Ok(locked)) if !locked.is_offline() => {
-                self.seen = locked.high_watermark();
-                read_partition(&locked, &self.wanted, look)
+        if let Ok(mut wanted) = self.source.lock() {
+            let partitions = wanted.partitions();
+            for News {
+                place,
+                told,
+                has_records,
+            } in news
+            {
+                if let Some(partition) = partitions.at_mut(place) {
+                    partition.told = told;
+                }
+                if has_records {
+                    partitions.move_to_end(place);
+                }
             }
-            Some(_) => Err(ErrorCode::KafkaStorageError),
-            None => Ok(nothing_new(self.wanted.partition, self.seen)),
-        };
-        match outcome {
-            Ok(mut data) => {
-                data.aborted_transactions = is_read_committed.then(Vec::new);
-                look.has_error |= data.diverging_epoch != EpochEndOffset::default();
-                data
+        }
+        match &mut self.source {
+            Source::Full { partitions, .. } => {
+                let partitions = std::mem::take(partitions);
+                let uses_ids = self.reply.version >= FIRST_WITH_IDS;
+                let begun = broker.begin_fetch_session(partitions, uses_ids, now);
+                begun.unwrap_or(SESSION_NONE)
             }
-            Err(code) => {
-                look.has_error = true;
-                refused(self.wanted.partition, code)
-            }
+            Source::Incremental { session, .. } => session.id,
         }
     }
 }
 
-/// What is said of a partition that was passed by: no records, and what was known at the last look.
-fn nothing_new(partition_index: i32, seen: Offset) -> PartitionData {
-    PartitionData {
-        partition_index,
-        high_watermark: seen.0,
-        last_stable_offset: seen.0,
-        records: Some(Records::default()),
-        ..PartitionData::default()
-    }
-}
-
-/// Kafka's form of a partition that cannot be read: marks −1, no records.
-fn refused(partition_index: i32, code: ErrorCode) -> PartitionData {
-    PartitionData {
-        partition_index,
-        error_code: code.code(),
-        high_watermark: -1,
-        records: Some(Records::default()),
-        ..PartitionData::default()
-    }
-}
-
-/// Reads one partition, in Kafka's order of checks: leader epoch, last fetched epoch, offset range.
-fn read_partition(
-    partition: &Partition,
-    wanted: &FetchPartition,
-    look: &mut Look,
-) -> Result<PartitionData, ErrorCode> {
-    check_leader_epoch(partition, wanted.current_leader_epoch)?;
-    let log = partition.log();
-    let mut data = PartitionData {
-        partition_index: wanted.partition,
-        high_watermark: partition.high_watermark().0,
-        last_stable_offset: partition.last_stable_offset().0,
-        log_start_offset: log.log_start_offset().0,
-        records: Some(Records::default()),
-        ..PartitionData::default()
+/// Adds a partition to an answer. Only neighbours of one topic share its name.
+fn push(
+    responses: &mut Vec<FetchableTopicResponse<'static>>,
+    topic: &TopicKey,
+    data: PartitionData,
+) {
+    let (name, id) = match topic {
+        TopicKey::Name(name) => (&**name, TopicId::ZERO),
+        TopicKey::Id(id) => ("", *id),
     };
-    if let Some(diverging) = find_divergence(partition, wanted)? {
-        data.diverging_epoch = diverging;
-        return Ok(data);
-    }
-    let offset = Offset(wanted.fetch_offset);
-    let max_bytes = usize::try_from(wanted.partition_max_bytes)
-        .unwrap_or(0)
-        .min(look.bytes_left);
-    let is_first = look.bytes_found == 0;
-    let read = partition
-        .read(offset, max_bytes, is_first)
-        .map_err(|error| {
-            if !matches!(error, ReadError::OutOfRange { .. }) {
-                tracing::error!(%error, "fetch could not read the log");
-            }
-            error.code()
-        })?;
-    let records = Records::from(read.parts);
-    look.bytes_found += records.len();
-    look.bytes_left = look.bytes_left.saturating_sub(records.len());
-    data.records = Some(records);
-    Ok(data)
-}
-
-/// KIP-320: a client that knows an older leader is fenced, one that knows a newer one must wait.
-pub(crate) fn check_leader_epoch(partition: &Partition, epoch: i32) -> Result<(), ErrorCode> {
-    let current = partition.leader_epoch();
-    match LeaderEpoch(epoch) {
-        epoch if epoch.0 < 0 || epoch == current => Ok(()),
-        epoch if epoch < current => Err(ErrorCode::FencedLeaderEpoch),
-        _ => Err(ErrorCode::UnknownLeaderEpoch),
+    match responses.last_mut() {
+        Some(last) if last.topic == name && last.topic_id == id.0 => last.partitions.push(data),
+        _ => responses.push(FetchableTopicResponse {
+            topic: Cow::Owned(name.to_owned()),
+            topic_id: id.0,
+            partitions: vec![data],
+        }),
     }
 }
 
-/// KIP-595: where the client's log left ours, when the last epoch it fetched ended earlier here.
-fn find_divergence(
-    partition: &Partition,
-    wanted: &FetchPartition,
-) -> Result<Option<EpochEndOffset>, ErrorCode> {
-    if wanted.last_fetched_epoch < 0 {
-        return Ok(None);
+/// Where a request's partitions are: in the request, or in its session.
+fn source(
+    broker: &Broker,
+    now: Instant,
+    reply: Reply,
+    body: FetchRequest<'_>,
+) -> Result<Source, ErrorCode> {
+    let view = broker.view();
+    let uses_ids = reply.version >= FIRST_WITH_IDS;
+    let is_replica = body.replica_id >= 0 || body.replica_state.replica_id >= 0;
+    let (id, epoch) = (body.session_id, body.session_epoch);
+    if epoch == SESSION_EPOCH_INITIAL || epoch == SESSION_EPOCH_FINAL {
+        if id != SESSION_NONE {
+            broker.fetch_sessions.end(id);
+        }
+        let mut partitions = WantedPartitions::default();
+        for topic in body.topics {
+            add(&mut partitions, &view, uses_ids, is_replica, topic);
+        }
+        return Ok(Source::Full {
+            partitions,
+            begins_session: epoch == SESSION_EPOCH_INITIAL && !is_replica,
+        });
     }
-    let log = partition.log();
-    if wanted.fetch_offset < log.log_start_offset().0 {
-        return Err(ErrorCode::OffsetOutOfRange);
-    }
-    let asked = LeaderEpoch(wanted.last_fetched_epoch);
-    let Some((epoch, end)) = partition.epoch_end_offset(asked) else {
-        return Err(ErrorCode::OffsetOutOfRange);
+    let mut is_over = false;
+    let change = |partitions: &mut WantedPartitions| {
+        for (_, partition) in partitions.iter_mut() {
+            partition.resolve_again(&view);
+        }
+        for topic in body.topics {
+            add(partitions, &view, uses_ids, is_replica, topic);
+        }
+        for topic in &body.forgotten_topics_data {
+            forget(partitions, &view, uses_ids, topic);
+        }
+        is_over = partitions.is_empty();
     };
-    let diverges = epoch < asked || end.0 < wanted.fetch_offset;
-    Ok(diverges.then_some(EpochEndOffset {
-        epoch: epoch.0,
-        end_offset: end.0,
-    }))
+    let resumed = broker
+        .fetch_sessions
+        .resume((id, epoch), uses_ids, now, change);
+    let (session, next_epoch) = resumed?;
+    if is_over {
+        return Ok(Source::Full {
+            partitions: WantedPartitions::default(),
+            begins_session: false,
+        });
+    }
+    Ok(Source::Incremental {
+        session,
+        next_epoch,
+    })
+}
+
+/// Adds the partitions of a topic. Of those that are there only what is asked for changes.
+fn add(
+    partitions: &mut WantedPartitions,
+    view: &View,
+    uses_ids: bool,
+    is_replica: bool,
+    topic: FetchTopic<'_>,
+) {
+    let topic_key = topic_key(view, uses_ids, topic.topic_id, &topic.topic);
+    for wanted in topic.partitions {
+        let key = PartitionKey {
+            topic: topic_key.clone(),
+            partition: wanted.partition,
+        };
+        match partitions.get_mut(&key) {
+            Some(known) => known.wanted = wanted,
+            None => partitions.put(WantedPartition::new(key, wanted, view, is_replica)),
+        }
+    }
+}
+
+fn forget(
+    partitions: &mut WantedPartitions,
+    view: &View,
+    uses_ids: bool,
+    topic: &ForgottenTopic<'_>,
+) {
+    let topic_key = topic_key(view, uses_ids, topic.topic_id, &topic.topic);
+    for partition in &topic.partitions {
+        partitions.forget(&PartitionKey {
+            topic: topic_key.clone(),
+            partition: *partition,
+        });
+    }
+}
+
+/// The topic as it is named, with the name that the view already holds where it knows it.
+fn topic_key(view: &View, uses_ids: bool, id: [u8; 16], name: &str) -> TopicKey {
+    if uses_ids {
+        return TopicKey::Id(TopicId(id));
+    }
+    let known = view.topic(name).map(|topic| Arc::clone(&topic.name));
+    TopicKey::Name(known.unwrap_or_else(|| name.into()))
 }

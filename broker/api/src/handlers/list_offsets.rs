@@ -19,7 +19,7 @@ use millstream_protocol::messages::list_offsets_response::{
 use millstream_replica::Partition;
 
 use crate::dispatch::Request;
-use crate::handlers::fetch::check_leader_epoch;
+use crate::fetching::check_leader_epoch;
 use crate::queued::hand_over;
 use crate::visit::Visit;
 use crate::{Broker, Context, Handled, HostedTopic};

@@ -18,7 +18,7 @@ use millstream_protocol::messages::offset_for_leader_epoch_response::{
 };
 
 use crate::dispatch::Request;
-use crate::handlers::fetch::check_leader_epoch;
+use crate::fetching::check_leader_epoch;
 use crate::queued::hand_over;
 use crate::visit::Visit;
 use crate::{Broker, Context, Handled, HostedTopic};
