@@ -5,11 +5,15 @@
 
 use std::env;
 use std::io::{self, IsTerminal, Write};
+use std::sync::OnceLock;
 
+use millstream_api::{LogLevels, Loggers};
+use millstream_metadata::LogLevel;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::prelude::*;
+use tracing_subscriber::reload;
 
 /// The variable that says what is logged.
 pub const VARIABLE: &str = "MILLSTREAM_LOG";
@@ -28,6 +32,8 @@ pub struct LogFilterError {
 /// Starts the log. `flag` wins over the environment, and that over `default`.
 pub fn init(flag: Option<&str>, default: &str) -> Result<(), LogFilterError> {
     let filter = filter(flag, env::var(VARIABLE).ok().as_deref(), default)?;
+    let levels = levels_of(&filter);
+    let (filter, handle) = reload::Layer::new(filter);
     let is_coloured = io::stderr().is_terminal();
     let lines = tracing_subscriber::fmt::layer()
         .with_ansi(is_coloured)
@@ -36,11 +42,76 @@ pub fn init(flag: Option<&str>, default: &str) -> Result<(), LogFilterError> {
             is_coloured,
         });
     // Fails only when a log is running already, as in tests; that one is kept.
-    let _ = tracing_subscriber::registry()
+    let started = tracing_subscriber::registry()
         .with(lines)
         .with(filter)
         .try_init();
+    if started.is_ok() {
+        let reload = Box::new(move |filter| handle.reload(filter).is_ok());
+        let _first_stays = LOG.set(RunningLog { levels, reload });
+    }
     Ok(())
+}
+
+/// The log of this process.
+struct RunningLog {
+    levels: LogLevels,
+    reload: Box<dyn Fn(Targets) -> bool + Send + Sync>,
+}
+
+static LOG: OnceLock<RunningLog> = OnceLock::new();
+
+/// Has clients see the levels that the log began with, and change them.
+pub fn hand_over(loggers: &Loggers) {
+    let Some(log) = LOG.get() else { return };
+    loggers.begin(log.levels.clone(), |levels| {
+        let is_taken = LOG
+            .get()
+            .is_some_and(|log| (log.reload)(targets_of(levels)));
+        match is_taken {
+            true => tracing::warn!(?levels, "levels of the log were changed by a request"),
+            false => tracing::error!("levels of the log could not be changed"),
+        }
+    });
+}
+
+fn levels_of(filter: &Targets) -> LogLevels {
+    let modules = filter
+        .iter()
+        .map(|(module, level)| (module.to_owned(), level_of(level)));
+    LogLevels {
+        root: filter.default_level().map_or(LogLevel::Fatal, level_of),
+        modules: modules.collect(),
+    }
+}
+
+fn targets_of(levels: &LogLevels) -> Targets {
+    let modules = levels.modules.iter();
+    Targets::new()
+        .with_targets(modules.map(|(module, level)| (module.clone(), filter_of(*level))))
+        .with_default(filter_of(levels.root))
+}
+
+fn level_of(filter: LevelFilter) -> LogLevel {
+    match filter {
+        LevelFilter::TRACE => LogLevel::Trace,
+        LevelFilter::DEBUG => LogLevel::Debug,
+        LevelFilter::INFO => LogLevel::Info,
+        LevelFilter::WARN => LogLevel::Warn,
+        LevelFilter::ERROR => LogLevel::Error,
+        _ => LogLevel::Fatal,
+    }
+}
+
+fn filter_of(level: LogLevel) -> LevelFilter {
+    match level {
+        LogLevel::Trace => LevelFilter::TRACE,
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Fatal => LevelFilter::OFF,
+    }
 }
 
 fn filter(
@@ -192,6 +263,20 @@ mod tests {
         );
         assert_eq!(level(None, Some(" ")), Some(LevelFilter::INFO));
         assert_eq!(level(None, None), Some(LevelFilter::INFO));
+    }
+
+    #[test]
+    fn levels_are_the_same_as_clients_see_them_and_as_the_log_has_them() {
+        let text = "warn,millstream=trace,millstream_log=off";
+        let levels = levels_of(&filter(Some(text), None, "info").unwrap());
+        assert_eq!(levels.root, LogLevel::Warn);
+        assert_eq!(levels.modules["millstream"], LogLevel::Trace);
+        assert_eq!(levels.modules["millstream_log"], LogLevel::Fatal);
+        assert_eq!(levels_of(&targets_of(&levels)), levels);
+        let targets = targets_of(&levels);
+        assert!(targets.would_enable("millstream_node::flush", &tracing::Level::DEBUG));
+        assert!(!targets.would_enable("millstream_log::append", &tracing::Level::ERROR));
+        assert!(!targets.would_enable("tokio", &tracing::Level::INFO));
     }
 
     #[test]

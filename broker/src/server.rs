@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use crate::config::Config;
 use crate::descriptors::connections_max;
 use crate::http::{self, Condition, Health, Status};
+use crate::logging;
 use crate::memory::{directory_queue_bytes_max, queued_bytes_max};
 use crate::net::{Listener, NetLimits, Shared};
 use crate::shell::Shell;
@@ -109,6 +110,7 @@ pub async fn run(config: Config) -> Result<(), ServeError> {
     let node = Arc::new(node);
     let looked_at = Arc::clone(&node);
     health.look_by(move || condition(&looked_at));
+    logging::hand_over(&node.broker.loggers);
     let shell = Shell::new(node);
     let threads = shell.start().map_err(failed("cannot start threads"))?;
     shell.carry_out(shell.node.group_shards_to_load());

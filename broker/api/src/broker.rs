@@ -13,6 +13,7 @@ use millstream_replica::{HostedPartition, Released};
 use crate::directory_gate::DirectoryGates;
 use crate::fetching::{FetchSessions, WantedPartitions};
 use crate::group_shard::GroupShard;
+use crate::loggers::Loggers;
 use crate::queued::{QueuedStep, ShardStep};
 use crate::visit::Visit;
 use crate::{Completion, CompletionEvent, Effect, View};
@@ -63,6 +64,8 @@ pub struct Broker {
     pub gates: DirectoryGates,
     /// What consumers fetch from one request to the next.
     pub fetch_sessions: FetchSessions,
+    /// What the process logs.
+    pub loggers: Loggers,
     view: ArcSwap<View>,
     shards: Vec<GroupShard>,
     producer_ids: Mutex<std::ops::Range<i64>>,
@@ -83,6 +86,7 @@ impl Broker {
             fetch_sessions: FetchSessions::new(config.fetch_sessions_max),
             config,
             gates,
+            loggers: Loggers::default(),
             view: ArcSwap::from_pointee(view),
             shards,
             producer_ids: Mutex::new(0..0),

@@ -10,9 +10,10 @@ use millstream_protocol::messages::{
     DescribeGroupsRequest, DescribeLogDirsRequest, DescribeProducersRequest, DescribeQuorumRequest,
     DescribeTopicPartitionsRequest, ElectLeadersRequest, FetchRequest, FindCoordinatorRequest,
     HeartbeatRequest, IncrementalAlterConfigsRequest, InitProducerIdRequest, JoinGroupRequest,
-    LeaveGroupRequest, ListGroupsRequest, ListOffsetsRequest, ListPartitionReassignmentsRequest,
-    MetadataRequest, OffsetCommitRequest, OffsetDeleteRequest, OffsetFetchRequest,
-    OffsetForLeaderEpochRequest, ProduceRequest, SyncGroupRequest, UpdateFeaturesRequest,
+    LeaveGroupRequest, ListConfigResourcesRequest, ListGroupsRequest, ListOffsetsRequest,
+    ListPartitionReassignmentsRequest, MetadataRequest, OffsetCommitRequest, OffsetDeleteRequest,
+    OffsetFetchRequest, OffsetForLeaderEpochRequest, ProduceRequest, SyncGroupRequest,
+    UpdateFeaturesRequest,
 };
 use millstream_protocol::wire::{Decoder, Message};
 
@@ -216,6 +217,10 @@ fn route(
         ApiKey::DescribeProducers => {
             let body: DescribeProducersRequest<'_> = body(decoder, reply)?;
             handlers::describe_producers::handle(broker, context, &request, &body)
+        }
+        ApiKey::ListConfigResources => {
+            let body: ListConfigResourcesRequest = body(decoder, reply)?;
+            handlers::list_config_resources::handle(broker, &request, &body)
         }
         _ => {
             return Err(CloseReason::NotAdvertised {

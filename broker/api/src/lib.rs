@@ -18,6 +18,7 @@ mod frame_budget;
 mod group_shard;
 mod handlers;
 mod host_port;
+mod loggers;
 mod proposal;
 mod queued;
 mod reply;
@@ -35,6 +36,7 @@ pub use fetching::FetchSessions;
 pub use frame_budget::{FrameBudget, FrameTicket};
 pub use group_shard::GroupShard;
 pub use host_port::{HostPort, InvalidHostPort};
+pub use loggers::{LogLevels, Loggers};
 pub use proposal::{
     DeletedRecords, LogDirectoryDescription, LogDirectoryState, Proposal, ProposalAnswer,
     RecordsToDelete,

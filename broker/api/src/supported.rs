@@ -60,6 +60,7 @@ const SUPPORTED: &[SupportedApi] = &[
     api(ApiKey::DescribeCluster, 0, 2),
     api(ApiKey::DescribeProducers, 0, 0),
     api(ApiKey::DescribeTopicPartitions, 0, 0),
+    api(ApiKey::ListConfigResources, 0, 1),
 ];
 
 /// Every request this broker answers, by rising key.

@@ -11,7 +11,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use millstream_model::{InvalidTopicName, NodeId, check_topic_name};
 use millstream_protocol::ErrorCode;
 
-use crate::alter_broker_configs::BrokerConfigError;
+use crate::alter_broker_configs::{BrokerConfigError, CONFIG_NAME_BYTES_MAX};
+use crate::alter_loggers::LoggerError;
+use crate::client_metrics_config_def::InvalidSubscription;
 use crate::config_value::{ConfigType, InvalidConfig, split_list};
 use crate::controller::{Controller, Decision};
 use crate::create_topics::check_conflicts;
@@ -129,14 +131,32 @@ pub enum AlterConfigsError {
     #[error("config {0} is not a list: it can be set and deleted only")]
     NotAList(String),
     /// A value is too long.
-    #[error(
-        "config {name} has a value of {length} bytes, more than the {CONFIG_VALUE_BYTES_MAX} that are kept"
-    )]
+    #[error("config {name} has a value of {length} bytes, more than the {max} that are kept")]
     ValueTooLong {
         /// The config.
         name: String,
         /// The length of its value.
         length: usize,
+        /// The bound on it.
+        max: usize,
+    },
+    /// A resource's name is too long.
+    #[error(
+        "the name of a {kind} has {length} bytes, and at most {CONFIG_NAME_BYTES_MAX} are kept"
+    )]
+    NameTooLong {
+        /// The kind of resource.
+        kind: &'static str,
+        /// The length of its name.
+        length: usize,
+    },
+    /// There are too many resources with configs.
+    #[error("there are {max} {kind}, and no more are kept: delete the configs of one")]
+    TooManyResources {
+        /// The kind of resources.
+        kind: &'static str,
+        /// The bound on them.
+        max: usize,
     },
     /// A config is refused.
     #[error(transparent)]
@@ -144,6 +164,12 @@ pub enum AlterConfigsError {
     /// The configs of a broker are not changed.
     #[error(transparent)]
     Broker(#[from] BrokerConfigError),
+    /// The configs of a client metrics subscription are not changed.
+    #[error(transparent)]
+    ClientMetrics(#[from] InvalidSubscription),
+    /// The levels of loggers are not changed.
+    #[error(transparent)]
+    Logger(#[from] LoggerError),
     /// The request changes too much.
     #[error(
         "the request changes {asked} configs, and one request may change {CONFIG_CHANGES_MAX}: split it"
@@ -172,19 +198,40 @@ impl AlterConfigsError {
             | AlterConfigsError::ValueTooLong { .. }
             | AlterConfigsError::Config(_) => ErrorCode::InvalidConfig,
             AlterConfigsError::Broker(error) => error.code(),
-            AlterConfigsError::RequestTooLarge { .. } => ErrorCode::PolicyViolation,
+            AlterConfigsError::ClientMetrics(error) => match error {
+                InvalidSubscription::Unknown(_) | InvalidSubscription::Interval(_) => {
+                    ErrorCode::InvalidRequest
+                }
+                InvalidSubscription::NotANumber(_) | InvalidSubscription::Pattern(_) => {
+                    ErrorCode::InvalidConfig
+                }
+            },
+            AlterConfigsError::Logger(error) => match error {
+                LoggerError::OtherBroker { .. } | LoggerError::Root | LoggerError::Operation(_) => {
+                    ErrorCode::InvalidRequest
+                }
+                LoggerError::Unknown(_) | LoggerError::Level { .. } => ErrorCode::InvalidConfig,
+            },
+            AlterConfigsError::RequestTooLarge { .. }
+            | AlterConfigsError::NameTooLong { .. }
+            | AlterConfigsError::TooManyResources { .. } => ErrorCode::PolicyViolation,
         }
     }
 }
 
+/// Changes levels of loggers, or only checks that they could be.
+pub type AlterLoggers<'a> = &'a dyn Fn(&ResourceChange, bool) -> Result<(), AlterConfigsError>;
+
 impl Controller {
-    /// AlterConfigs and IncrementalAlterConfigs, as `node` is asked. With `validate_only` there are no records. Every resource is
+    /// AlterConfigs and IncrementalAlterConfigs, as `node` is asked. Loggers are handed on: their levels are
+    /// not of the metadata. With `validate_only` there are no records. Every resource is
     /// answered, in the request's order, as often as it is named.
     pub fn decide_alter_configs(
         &self,
         image: &Image,
         node: NodeId,
         asked: &ConfigsToAlter,
+        loggers: AlterLoggers<'_>,
     ) -> Decision<Vec<ConfigAlteration>> {
         let mut counts: BTreeMap<(i8, &str), usize> = BTreeMap::new();
         for resource in &asked.resources {
@@ -196,7 +243,7 @@ impl Controller {
         for resource in &asked.resources {
             let key = (resource.resource_type, resource.name.as_str());
             let result = match counts[&key] {
-                1 => self.alter_resource(image, node, resource, asked.is_incremental),
+                1 => self.alter_resource(image, node, asked, resource, loggers),
                 _ => Err(AlterConfigsError::DuplicateResource),
             };
             answer.push(ConfigAlteration {
@@ -222,9 +269,11 @@ impl Controller {
         &self,
         image: &Image,
         node: NodeId,
+        request: &ConfigsToAlter,
         asked: &ResourceChange,
-        is_incremental: bool,
+        loggers: AlterLoggers<'_>,
     ) -> Result<Vec<Record>, AlterConfigsError> {
+        let is_incremental = request.is_incremental;
         check_named_once(&asked.changes)?;
         check_no_nulls(&asked.changes, is_incremental)?;
         let code = asked.resource_type;
@@ -233,6 +282,14 @@ impl Controller {
         match resource {
             ConfigResource::Topic => self.alter_topic(image, asked, is_incremental),
             ConfigResource::Broker => self.alter_broker(image, node, asked, is_incremental),
+            ConfigResource::Group => self.alter_group(image, node, asked, is_incremental),
+            ConfigResource::ClientMetrics => {
+                self.alter_client_metrics(image, asked, is_incremental)
+            }
+            ConfigResource::BrokerLogger if is_incremental => {
+                loggers(asked, request.validate_only).map(|()| Vec::new())
+            }
+            ConfigResource::BrokerLogger => Err(AlterConfigsError::UnknownResourceType(code)),
         }
     }
 
@@ -334,8 +391,8 @@ pub(crate) fn values_wanted<'a>(
         if let Some(length) = value.as_ref().map(String::len)
             && length > CONFIG_VALUE_BYTES_MAX
         {
-            let name = shown(name);
-            return Err(AlterConfigsError::ValueTooLong { name, length });
+            let (name, max) = (shown(name), CONFIG_VALUE_BYTES_MAX);
+            return Err(AlterConfigsError::ValueTooLong { name, length, max });
         }
         values.push((name, value));
     }

@@ -5,7 +5,9 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use crate::broker_config::{BrokerConfigDef, BrokerConfigTable, UpdateMode, update_mode};
+use crate::client_metrics_config_def::{CLIENT_METRICS_CONFIGS, ClientMetricsConfigDef};
 use crate::config_value::ConfigType;
+use crate::group_config_def::{GROUP_CONFIGS, GroupConfigDef, GroupLayers};
 use crate::image::Configs;
 use crate::topic_config::{BrokerLayers, ConfigSource};
 use crate::topic_config_def::TOPIC_CONFIGS;
@@ -100,6 +102,91 @@ pub fn describe_broker(
         .collect()
 }
 
+/// Describes the configs of a group that `is_wanted` picks. `own`: those that the group has itself.
+#[must_use]
+pub fn describe_group(
+    layers: &GroupLayers<'_>,
+    own: &Configs,
+    is_wanted: impl Fn(&str) -> bool,
+) -> Vec<DescribedConfig> {
+    let describe = |def: &GroupConfigDef| {
+        let mut synonyms = Vec::new();
+        let mut add = |name, value: &str, source| {
+            synonyms.push(DescribedSynonym {
+                name: Cow::Borrowed(name),
+                value: Some(value.to_owned()),
+                source,
+            });
+        };
+        if let Some(value) = own.get(def.name) {
+            add(def.name, value, ConfigSource::Group);
+        }
+        match def.synonym.and_then(|name| layers.known.get(name)) {
+            Some(broker) => {
+                for (_, value, source) in broker_synonyms(layers.known, &layers.broker, broker.name)
+                {
+                    add(broker.name, value, source);
+                }
+            }
+            None => {
+                if let Some(default) = def.default {
+                    add(def.name, default, ConfigSource::Default);
+                }
+            }
+        }
+        DescribedConfig {
+            name: Cow::Borrowed(def.name),
+            value: layers.of_group(def, own).map(str::to_owned),
+            source: source_of(&synonyms),
+            is_read_only: false,
+            is_sensitive: false,
+            type_: Some(def.type_),
+            doc: Some(def.doc),
+            synonyms,
+        }
+    };
+    let wanted = GROUP_CONFIGS.iter().filter(|def| is_wanted(def.name));
+    wanted.map(describe).collect()
+}
+
+/// Describes the configs of a client metrics subscription that `is_wanted` picks.
+#[must_use]
+pub fn describe_client_metrics(
+    own: &Configs,
+    is_wanted: impl Fn(&str) -> bool,
+) -> Vec<DescribedConfig> {
+    let describe = |def: &ClientMetricsConfigDef| {
+        let place = |value: &str, source| DescribedSynonym {
+            name: Cow::Borrowed(def.name),
+            value: Some(value.to_owned()),
+            source,
+        };
+        let set = own.get(def.name);
+        let set = set.map(|value| place(value, ConfigSource::ClientMetrics));
+        let default = place(def.default, ConfigSource::Default);
+        let synonyms: Vec<_> = set.into_iter().chain([default]).collect();
+        DescribedConfig {
+            name: Cow::Borrowed(def.name),
+            value: synonyms[0].value.clone(),
+            source: source_of(&synonyms),
+            is_read_only: false,
+            is_sensitive: false,
+            type_: Some(def.type_),
+            doc: Some(def.doc),
+            synonyms,
+        }
+    };
+    let wanted = CLIENT_METRICS_CONFIGS
+        .iter()
+        .filter(|def| is_wanted(def.name));
+    wanted.map(describe).collect()
+}
+
+fn source_of(synonyms: &[DescribedSynonym]) -> ConfigSource {
+    let first = synonyms.first();
+    first.map_or(ConfigSource::Default, |first| first.source)
+}
+
 fn describe_broker_config(
     table: &BrokerConfigTable,
     layers: &BrokerLayers<'_>,
@@ -129,9 +216,7 @@ fn describe_broker_config(
     DescribedConfig {
         name: named(table, name),
         value: value.and_then(shown),
-        source: synonyms
-            .first()
-            .map_or(ConfigSource::Default, |first| first.source),
+        source: source_of(&synonyms),
         is_read_only: update_mode(name) == UpdateMode::ReadOnly && quota_type(name).is_none(),
         is_sensitive,
         type_,

@@ -114,7 +114,8 @@ pub struct Image {
     cluster_id: Option<Arc<str>>,
     topics: Arc<Topics>,
     brokers: Arc<BTreeMap<NodeId, BrokerEpoch>>,
-    broker_configs: Arc<BTreeMap<String, Configs>>,
+    /// Configs of what is no topic, by kind and name. No resource stands there without configs.
+    configs: Arc<BTreeMap<ConfigResource, BTreeMap<String, Configs>>>,
     next_producer_id: i64,
     /// Levels that were set, by feature.
     features: Arc<BTreeMap<&'static str, i16>>,
@@ -183,12 +184,21 @@ impl Image {
     /// Dynamic configs of a broker; of the empty name: of all brokers.
     #[must_use]
     pub fn broker_configs(&self, name: &str) -> Option<&Configs> {
-        self.broker_configs.get(name)
+        self.configs(ConfigResource::Broker, name)
     }
 
-    /// Names with dynamic broker configs: node ids, and the empty name for all brokers.
-    pub fn broker_config_names(&self) -> impl Iterator<Item = &str> {
-        self.broker_configs.keys().map(String::as_str)
+    /// Dynamic configs of a resource of any kind but topics.
+    #[must_use]
+    pub fn configs(&self, resource: ConfigResource, name: &str) -> Option<&Configs> {
+        self.configs.get(&resource)?.get(name)
+    }
+
+    /// Names of the resources of a kind, other than topics, that have dynamic configs.
+    #[must_use]
+    pub fn config_names(&self, resource: ConfigResource) -> impl ExactSizeIterator<Item = &str> {
+        static NONE: BTreeMap<String, Configs> = BTreeMap::new();
+        let named = self.configs.get(&resource).unwrap_or(&NONE);
+        named.keys().map(String::as_str)
     }
 
     /// The first producer id that has not been handed out.
@@ -354,16 +364,24 @@ impl Image {
                 let topic = topics.by_id.get_mut(&id).expect("by_name and by_id agree");
                 set_config(&mut Arc::make_mut(topic).configs, record);
             }
-            Some(ConfigResource::Broker) => {
-                let all = Arc::make_mut(&mut self.broker_configs);
-                let configs = all.entry(record.resource_name.clone()).or_default();
+            Some(
+                resource @ (ConfigResource::Broker
+                | ConfigResource::ClientMetrics
+                | ConfigResource::Group),
+            ) => {
+                let all = Arc::make_mut(&mut self.configs);
+                let named = all.entry(resource).or_default();
+                let configs = named.entry(record.resource_name.clone()).or_default();
                 set_config(configs, record);
                 if configs.is_empty() {
-                    all.remove(&record.resource_name);
+                    named.remove(&record.resource_name);
                 }
-                delta.is_broker_config_changed = true;
+                if named.is_empty() {
+                    all.remove(&resource);
+                }
+                delta.is_broker_config_changed |= resource == ConfigResource::Broker;
             }
-            None => return Err("unknown resource type".into()),
+            Some(ConfigResource::BrokerLogger) | None => return Err("unknown resource type".into()),
         }
         Ok(())
     }

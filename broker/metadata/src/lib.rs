@@ -11,8 +11,11 @@
 
 mod alter_broker_configs;
 mod alter_configs;
+mod alter_group_configs;
+mod alter_loggers;
 mod assign_directories;
 mod broker_config;
+mod client_metrics_config_def;
 mod config_value;
 mod controller;
 mod create_partitions;
@@ -21,6 +24,7 @@ mod delete_topics;
 mod delta;
 mod describe_configs;
 mod features;
+mod group_config_def;
 mod image;
 mod placement;
 mod reassign_partitions;
@@ -32,13 +36,18 @@ mod topic_config_def;
 
 pub use alter_broker_configs::{BROKER_CONFIGS_MAX, BrokerConfigError, CONFIG_NAME_BYTES_MAX};
 pub use alter_configs::{
-    AlterConfigsError, CONFIG_CHANGES_MAX, CONFIG_VALUE_BYTES_MAX, ConfigAlteration, ConfigChange,
-    ConfigOperation, ConfigsToAlter, ResourceChange,
+    AlterConfigsError, AlterLoggers, CONFIG_CHANGES_MAX, CONFIG_VALUE_BYTES_MAX, ConfigAlteration,
+    ConfigChange, ConfigOperation, ConfigsToAlter, ResourceChange,
 };
+pub use alter_group_configs::{CONFIGURED_GROUPS_MAX, SUBSCRIPTIONS_MAX};
+pub use alter_loggers::{LogLevel, LoggerError, ROOT_LOGGER, check_loggers};
 pub use assign_directories::DirectoryAssignment;
 pub use broker_config::{
     BrokerConfigDef, BrokerConfigTable, UpdateMode, kafka_broker_config, kafka_broker_configs,
     update_mode,
+};
+pub use client_metrics_config_def::{
+    CLIENT_METRICS_CONFIGS, ClientMetricsConfigDef, InvalidSubscription, client_metrics_config_def,
 };
 pub use config_value::{ConfigRange, ConfigType, InvalidConfig, check_value, split_list};
 pub use controller::{
@@ -49,11 +58,15 @@ pub use create_partitions::{CreatePartitionsError, MorePartitions, PartitionsCre
 pub use create_topics::{CreateTopicError, CreatedTopic, NewTopic, TopicCreation};
 pub use delete_topics::{DeleteTopicError, TopicDeletion, TopicToDelete};
 pub use delta::Delta;
-pub use describe_configs::{DescribedConfig, DescribedSynonym, describe_broker, describe_topic};
+pub use describe_configs::{
+    DescribedConfig, DescribedSynonym, describe_broker, describe_client_metrics, describe_group,
+    describe_topic,
+};
 pub use features::{
     FEATURES, Feature, FeatureUpdate, FeatureUpdateError, InvalidFeatureUpdate, METADATA_VERSION,
     UpgradeType, feature_named,
 };
+pub use group_config_def::{GROUP_CONFIGS, GroupConfigDef, GroupLayers, group_config_def};
 pub use image::{
     Configs, Image, OFFSETS_TOPIC, PartitionImage, ReplayError, SHARE_STATE_TOPIC,
     TOPIC_PARTITIONS_MAX, TRANSACTIONS_TOPIC, TopicImage, is_internal_topic,

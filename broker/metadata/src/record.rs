@@ -77,10 +77,10 @@ pub struct RemoveTopicRecord {
 /// Sets or removes one dynamic config.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct ConfigRecord {
-    /// The wire's resource type: 2 topic, 4 broker.
+    /// The wire's resource type: 2 topic, 4 broker, 16 client metrics, 32 group.
     #[prost(int32, tag = "1")]
     pub resource_type: i32,
-    /// The topic's name; the broker's node id, or empty for all brokers.
+    /// The resource's name; of a broker its node id, or empty for all brokers.
     #[prost(string, tag = "2")]
     pub resource_name: String,
     /// The config's name.

@@ -54,9 +54,11 @@ impl Image {
             let (name, level) = (name.to_owned(), i32::from(level));
             records.push(FeatureRecord { name, level }.into());
         }
-        for name in self.broker_config_names() {
-            let configs = self.broker_configs(name).expect("just listed");
-            push_configs(&mut records, ConfigResource::Broker, name, configs);
+        for resource in ConfigResource::ALL {
+            for name in self.config_names(resource) {
+                let configs = self.configs(resource, name).expect("just listed");
+                push_configs(&mut records, resource, name, configs);
+            }
         }
         for topic in self.topics() {
             let record = TopicRecord {

@@ -19,6 +19,9 @@ pub enum ConfigSource {
     DefaultBroker = 3,
     StaticBroker = 4,
     Default = 5,
+    BrokerLogger = 6,
+    ClientMetrics = 7,
+    Group = 8,
 }
 
 impl ConfigSource {

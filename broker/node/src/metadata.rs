@@ -9,7 +9,7 @@ use millstream_api::{
 use millstream_env::is_disk_failure;
 use millstream_log::{Log, LogConfig, LogPlace};
 use millstream_metadata::{
-    Controller, Decision, Image, Record, RecordError, TopicConfig, TopicImage,
+    Controller, Decision, Image, Record, RecordError, ResourceChange, TopicConfig, TopicImage,
 };
 use millstream_model::{LeaderEpoch, Offset, RequestToken, TopicPartition};
 use millstream_protocol::ErrorCode;
@@ -98,10 +98,15 @@ impl Node {
                 effects.push(answered(token, ProposalAnswer::TopicsDeleted(done)));
             }
             Proposal::AlterConfigs { token, asked } => {
+                let node = self.config.node_id;
+                let alter_loggers = |resource: &ResourceChange, validate_only: bool| {
+                    let loggers = &self.broker.loggers;
+                    loggers.alter(node.0, resource, validate_only)
+                };
                 let decision =
                     owner
                         .controller
-                        .decide_alter_configs(&image, self.config.node_id, &asked);
+                        .decide_alter_configs(&image, node, &asked, &alter_loggers);
                 let done = self.commit(&mut owner, &image, decision.records, &mut effects);
                 let answer = ProposalAnswer::ConfigsAltered {
                     is_incremental: asked.is_incremental,

@@ -11,8 +11,8 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use millstream_metadata::{
-    BrokerLayers, ConfigResource, ConfigType, DescribedConfig, TopicImage, describe_broker,
-    describe_topic,
+    BrokerLayers, ConfigResource, ConfigSource, ConfigType, Configs, DescribedConfig, GroupLayers,
+    LogLevel, TopicImage, describe_broker, describe_client_metrics, describe_group, describe_topic,
 };
 use millstream_model::{NodeId, check_topic_name};
 use millstream_protocol::ErrorCode;
@@ -29,6 +29,8 @@ use crate::{Broker, Handled, View};
 
 /// Configs and synonyms in one answer. Enough for all configs of ten thousand topics.
 const ENTRIES_MAX: usize = 400_000;
+
+static NO_CONFIGS: Configs = Configs::new();
 
 /// The type of a config that nobody knows.
 const TYPE_UNKNOWN: i8 = 0;
@@ -122,6 +124,32 @@ fn describe(
             check_broker(config.node_id, name)?;
             describe_broker(&config.known_configs, &layers, name.is_empty(), is_wanted)
         }
+        Some(ConfigResource::BrokerLogger) => {
+            if name.parse() != Ok(config.node_id.0) {
+                let node = config.node_id;
+                let message = format!("loggers are those of the broker that is asked, {node}");
+                return Err(Refusal::invalid(message));
+            }
+            let loggers = broker.loggers.list().into_iter();
+            let wanted = loggers.filter(|(logger, _)| is_wanted(logger));
+            return Ok(wanted
+                .map(|(logger, level)| logger_entry(logger, level))
+                .collect());
+        }
+        Some(resource @ ConfigResource::ClientMetrics) => {
+            check_named("client metrics subscription", name)?;
+            let own = view.image.configs(resource, name).unwrap_or(&NO_CONFIGS);
+            describe_client_metrics(own, is_wanted)
+        }
+        Some(resource @ ConfigResource::Group) => {
+            check_named("group", name)?;
+            let own = view.image.configs(resource, name).unwrap_or(&NO_CONFIGS);
+            let layers = GroupLayers {
+                broker: layers,
+                known: &config.known_configs,
+            };
+            describe_group(&layers, own, is_wanted)
+        }
         None => {
             let message = format!("resource type {code} has no configs");
             return Err(Refusal::invalid(message));
@@ -143,6 +171,14 @@ fn find_topic<'v>(view: &'v View, name: &str) -> Result<&'v TopicImage, Refusal>
         message: String::new(),
     })?;
     Ok(topic)
+}
+
+/// Any name will do but the empty one: there need not be a group or a subscription.
+fn check_named(kind: &str, name: &str) -> Result<(), Refusal> {
+    match name {
+        "" => Err(Refusal::invalid(format!("a {kind} is named, not empty"))),
+        _ => Ok(()),
+    }
 }
 
 /// Checks that a resource is this broker, or the empty name for all.
@@ -181,5 +217,14 @@ fn entry(config: DescribedConfig, detail: Detail) -> DescribeConfigsResourceResu
             .doc
             .filter(|_| detail.documentation)
             .map(Cow::Borrowed),
+    }
+}
+
+fn logger_entry(logger: String, level: LogLevel) -> DescribeConfigsResourceResult<'static> {
+    DescribeConfigsResourceResult {
+        name: Cow::Owned(logger),
+        value: Some(Cow::Borrowed(level.name())),
+        config_source: ConfigSource::BrokerLogger.code(),
+        ..DescribeConfigsResourceResult::default()
     }
 }

@@ -22,6 +22,7 @@ pub(crate) mod find_coordinator;
 pub(crate) mod group_answers;
 pub(crate) mod group_membership;
 pub(crate) mod init_producer_id;
+pub(crate) mod list_config_resources;
 pub(crate) mod list_groups;
 pub(crate) mod list_offsets;
 pub(crate) mod list_partition_reassignments;
