@@ -191,6 +191,7 @@ fn open(config: Config, threads: usize) -> Result<Node, ServeError> {
         groups: config.groups,
         group_shards: config.offsets_topic.partitions as usize,
         producer_expiration: config.producer_expiration,
+        group_expiry_interval: config.group_expiry_interval,
         retention_interval: config.retention_interval,
         compaction: config.compaction,
         reserve_bytes: config.reserve_bytes,

@@ -21,6 +21,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use millstream_api::{Effect, Proposal, RecordsToDelete};
+use millstream_coordinator::SweepCursor;
 use millstream_model::{Instant, RequestToken, TopicPartition};
 use millstream_node::{Node, QueueRest};
 
@@ -38,9 +39,6 @@ const RETENTION_DELAY: Duration = Duration::from_secs(30);
 
 /// How often a segment that may be scrubbed is looked for while there is none.
 const SCRUB_POLL: Duration = Duration::from_secs(10);
-
-/// How often expired offsets are looked for (`offsets.retention.check.interval.ms`).
-const EXPIRY_INTERVAL: Duration = Duration::from_secs(600);
 
 /// The node with everything that runs it.
 pub struct Shell {
@@ -223,13 +221,20 @@ impl Shell {
         }
     }
 
+    /// Timers of all groups, and the sweeps for what has expired: a step of a sweep at a time, so that no timer waits
+    /// for more than that.
     fn run_groups(&self) {
         let mut timers: BTreeMap<usize, Instant> = BTreeMap::new();
-        let mut expiry = self.node.now().after(EXPIRY_INTERVAL);
+        let interval = self.node.group_expiry_interval();
+        let mut expiry = self.node.now().after(interval);
+        let mut sweeps: VecDeque<(usize, Option<SweepCursor>)> = VecDeque::new();
         loop {
-            let now = self.node.now();
             let next = timers.values().copied().min().unwrap_or(expiry).min(expiry);
-            let Some(work) = self.groups.take(Some(next.since(now))) else {
+            let wait = match sweeps.is_empty() {
+                true => next.since(self.node.now()),
+                false => Duration::ZERO,
+            };
+            let Some(work) = self.groups.take(Some(wait)) else {
                 return;
             };
             timers.extend(work.timers);
@@ -247,9 +252,17 @@ impl Shell {
                 self.carry_out(self.node.group_timeout(shard));
             }
             if expiry <= now {
-                expiry = now.after(EXPIRY_INTERVAL);
-                for shard in 0..self.node.broker.group_shards().len() {
-                    self.carry_out(self.node.expire_groups(shard));
+                expiry = now.after(interval);
+                if sweeps.is_empty() {
+                    let shards = 0..self.node.broker.group_shards().len();
+                    sweeps.extend(shards.map(|shard| (shard, None)));
+                }
+            }
+            if let Some((shard, from)) = sweeps.pop_front() {
+                let (effects, next) = self.node.expire_groups(shard, from.as_deref());
+                self.carry_out(effects);
+                if next.is_some() {
+                    sweeps.push_front((shard, next));
                 }
             }
         }

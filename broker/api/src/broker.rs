@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
-use millstream_coordinator::GroupConfig;
+use millstream_coordinator::{GroupConfig, SweepCursor, SweepLimits};
 use millstream_metadata::{BrokerConfigTable, Configs, OFFSETS_TOPIC};
 use millstream_model::{Instant, NodeId, TopicId, WallTime};
 use millstream_replica::{HostedPartition, Released};
@@ -17,9 +17,6 @@ use crate::loggers::Loggers;
 use crate::queued::{QueuedStep, ShardStep};
 use crate::visit::Visit;
 use crate::{Completion, CompletionEvent, Effect, View};
-
-/// Tombstones that one expiry run of a shard writes, roughly: the lock is not held for longer.
-const EXPIRED_RECORDS_MAX: usize = 10_000;
 
 /// The settings that requests are answered by.
 #[derive(Clone, Debug)]
@@ -204,6 +201,19 @@ impl Broker {
         }
     }
 
+    /// Topics went while a group shard was loaded: it forgets their offsets now.
+    pub fn handle_topics_deleted_meanwhile(
+        &self,
+        shard: usize,
+        deleted: &[(Arc<str>, TopicId)],
+        now: Instant,
+        wall: WallTime,
+        effects: &mut Vec<Effect>,
+    ) {
+        let step = ShardStep::ForgetTopics(deleted.into());
+        self.run_in_shard(shard, step, now, wall, effects);
+    }
+
     /// Runs a step of a group shard here, or has it queued where its log directory is slow.
     pub(crate) fn run_in_shard(
         &self,
@@ -245,22 +255,39 @@ impl Broker {
         let Some(shard) = self.shards.get(shard) else {
             return;
         };
-        // A shard that is not loaded has no timers and no members; offsets of topics that are gone it
-        // forgets when they expire.
-        let _not_loaded = match step {
-            ShardStep::Timers => return shard.handle_timeout(self, now, wall, effects),
-            ShardStep::ForgetTopics(topics) => shard
-                .step_if_active(self, wall, effects, |shard| {
-                    shard.handle_topics_deleted(&topics)
-                })
-                .is_err(),
-            ShardStep::Disconnect { group_id, token } => shard
-                .step_if_active(self, wall, effects, |shard| {
+        match step {
+            ShardStep::Timers => shard.handle_timeout(self, now, wall, effects),
+            ShardStep::ForgetTopics(topics) => self.forget_topics(shard, &topics, wall, effects),
+            ShardStep::Disconnect { group_id, token } => {
+                // A shard that is not loaded has no members.
+                let _not_loaded = shard.step_if_active(self, wall, effects, |shard| {
                     shard.handle_disconnect(now, wall, &group_id, token)
-                })
-                .is_err(),
+                });
+            }
             ShardStep::Load => unreachable!("the node loads shards"),
-        };
+        }
+    }
+
+    /// A shard that is not loaded forgets nothing; who loads it looks for topics that went meanwhile.
+    fn forget_topics(
+        &self,
+        shard: &GroupShard,
+        topics: &[(Arc<str>, TopicId)],
+        wall: WallTime,
+        effects: &mut Vec<Effect>,
+    ) {
+        let mut cursor: Option<SweepCursor> = None;
+        loop {
+            let (from, limits) = (cursor.take(), SweepLimits::default());
+            let stepped = shard.step_if_active(self, wall, effects, |shard| {
+                let (outcome, next) = shard.handle_topics_deleted(topics, from.as_deref(), limits);
+                cursor = next;
+                outcome
+            });
+            if stepped.is_err() || cursor.is_none() {
+                return;
+            }
+        }
     }
 
     /// The log directory that holds a group shard's records, if there is one.
@@ -271,18 +298,30 @@ impl Broker {
         Some(partition.directory)
     }
 
-    /// A group shard forgets offsets and groups whose time is over (`offsets.retention.minutes`). Where its
-    /// log directory is slow, they are forgotten another time.
-    pub fn handle_group_expiry(&self, shard: usize, wall: WallTime, effects: &mut Vec<Effect>) {
+    /// A step of the sweep in which a group shard forgets offsets and groups whose time is over
+    /// (`offsets.retention.minutes`), as `expires_by` has it. Where its log directory is slow, they are forgotten
+    /// another time. Answers where the next step begins, if there is one.
+    pub fn handle_group_expiry(
+        &self,
+        shard: usize,
+        from: Option<&str>,
+        (wall, expires_by): (WallTime, WallTime),
+        effects: &mut Vec<Effect>,
+    ) -> Option<SweepCursor> {
         let directory = self.directory_of_shard(shard);
         if directory.is_some_and(|directory| self.gates.is_closed(directory)) {
-            return;
+            return None;
         }
-        if let Some(shard) = self.shards.get(shard) {
-            let _not_loaded = shard.step_if_active(self, wall, effects, |shard| {
-                shard.handle_expiry(wall, EXPIRED_RECORDS_MAX)
+        let mut cursor = None;
+        let _not_loaded = self
+            .shards
+            .get(shard)?
+            .step_if_active(self, wall, effects, |shard| {
+                let (outcome, next) = shard.handle_expiry(expires_by, from, SweepLimits::default());
+                cursor = next;
+                outcome
             });
-        }
+        cursor
     }
 
     fn shard_of(&self, partition: &HostedPartition) -> Option<&GroupShard> {

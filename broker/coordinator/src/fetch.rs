@@ -142,7 +142,10 @@ impl Shard {
                     .map(|topic| fetch_topic(group, topic, by_id, topics))
                     .collect()
             }
-            None => group.map_or_else(Vec::new, |group| fetch_all(group, topics)),
+            None => {
+                let by_id = context.api_version >= 10;
+                group.map_or_else(Vec::new, |group| fetch_all(group, by_id, topics))
+            }
         };
         let body = OffsetFetchResponseGroup {
             group_id: Cow::Owned(request.group_id.to_string()),
@@ -188,11 +191,17 @@ fn fetch_topic(
     }
 }
 
-fn fetch_all(group: &Group, topics: &dyn TopicLookup) -> Vec<OffsetFetchResponseTopics<'static>> {
+/// By id, a topic whose id nobody knows is left out: it cannot be named.
+fn fetch_all(
+    group: &Group,
+    by_id: bool,
+    topics: &dyn TopicLookup,
+) -> Vec<OffsetFetchResponseTopics<'static>> {
     let mut answered = Vec::new();
     for (name, partitions) in group.offsets.topics() {
         let present = topics.topic(name).map(|(id, _)| id);
-        if let Some(topic) = fetch_whole_topic(name, partitions, present) {
+        let topic = fetch_whole_topic(name, partitions, present);
+        if let Some(topic) = topic.filter(|topic| !by_id || topic.topic_id != TopicId::ZERO.0) {
             answered.push(topic);
         }
     }

@@ -45,6 +45,7 @@ mod request;
 mod shard;
 mod stored;
 mod subscription;
+mod sweep;
 mod sync;
 mod timers;
 
@@ -59,3 +60,4 @@ pub use refusal::{
 };
 pub use request::{RequestContext, TopicLookup};
 pub use shard::{DurableGroup, DurableMember, Shard};
+pub use sweep::{SweepCursor, SweepLimits};

@@ -24,7 +24,7 @@ use crate::{CoordinatorRecord, GroupConfig, ReplayError};
 pub struct Shard {
     config: GroupConfig,
     is_loading: bool,
-    groups: BTreeMap<Arc<str>, Group>,
+    pub(crate) groups: BTreeMap<Arc<str>, Group>,
     timers: Timers,
     /// Exclusive end of the last deletion of a group: what reads of unknown groups wait for.
     removed_end: Offset,

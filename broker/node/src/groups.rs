@@ -1,7 +1,9 @@
 //! Group shards: loading them from their partition, and their timers.
 
+use std::time::Duration;
+
 use millstream_api::{Effect, ShardStep};
-use millstream_coordinator::Shard;
+use millstream_coordinator::{Shard, SweepCursor};
 use millstream_metadata::OFFSETS_TOPIC;
 use millstream_protocol::records::{batches, records_of};
 
@@ -75,6 +77,22 @@ impl Node {
         drop(locked);
         shard.finish_loading(self.now());
         place.activate(shard, partition.clone(), high_watermark, effects);
+        let now = self.broker.view();
+        if !std::sync::Arc::ptr_eq(&now.image, &view.image) {
+            let deleted = view
+                .topics()
+                .filter(|topic| now.topic_by_id(topic.id).is_none());
+            let deleted: Vec<_> = deleted
+                .map(|topic| (topic.name.clone(), topic.id))
+                .collect();
+            self.broker.handle_topics_deleted_meanwhile(
+                index,
+                &deleted,
+                self.now(),
+                self.wall_time(),
+                effects,
+            );
+        }
         // What happened to the partition between the look and now was told to a shard that was not
         // there yet.
         match partition.lock() {
@@ -99,15 +117,28 @@ impl Node {
         effects
     }
 
-    /// Forgets what has expired in a shard's groups.
-    pub fn expire_groups(&self, shard: usize) -> Vec<Effect> {
+    /// How often a sweep over all shards for what has expired is due ([`Node::expire_groups`]).
+    #[must_use]
+    pub fn group_expiry_interval(&self) -> Duration {
+        self.config.group_expiry_interval
+    }
+
+    /// A step of the sweep through a shard's groups for what has expired, from `from` on. Answers where the next step
+    /// begins, if there is one. A wall clock that was set forward is not believed, as in retention.
+    pub fn expire_groups(
+        &self,
+        shard: usize,
+        from: Option<&str>,
+    ) -> (Vec<Effect>, Option<SweepCursor>) {
         let mut effects = Vec::new();
         if !self.may_tidy() {
-            return effects;
+            return (effects, None);
         }
-        self.broker
-            .handle_group_expiry(shard, self.wall_time(), &mut effects);
-        effects
+        let times = (self.wall_time(), self.believed_wall_time());
+        let next = self
+            .broker
+            .handle_group_expiry(shard, from, times, &mut effects);
+        (effects, next)
     }
 
     /// Which shards there are to load after opening.

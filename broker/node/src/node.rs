@@ -49,6 +49,8 @@ pub struct NodeConfig {
     pub groups: GroupConfig,
     /// Partitions of `__consumer_offsets` (`offsets.topic.num.partitions`).
     pub group_shards: usize,
+    /// How often expired offsets are looked for (`offsets.retention.check.interval.ms`).
+    pub group_expiry_interval: Duration,
     /// How long an idle producer's sequence is remembered (`producer.id.expiration.ms`).
     pub producer_expiration: Duration,
     /// How often retention runs (`log.retention.check.interval.ms`).
@@ -84,6 +86,7 @@ impl Default for NodeConfig {
             fetch_wait_max: Duration::from_secs(60),
             groups: GroupConfig::default(),
             group_shards: 50,
+            group_expiry_interval: Duration::from_secs(600),
             producer_expiration: Duration::from_secs(86_400),
             retention_interval: Duration::from_secs(300),
             compaction: CompactionConfig::default(),

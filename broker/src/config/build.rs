@@ -44,6 +44,7 @@ pub(super) fn build(settings: &Layered) -> Result<(Config, Vec<String>), ConfigE
             segment_bytes: settings.size("offsets.topic.segment.bytes"),
         },
         groups: groups(settings),
+        group_expiry_interval: millis(settings, "offsets.retention.check.interval.ms"),
         request_bytes_max: settings.size("socket.request.max.bytes"),
         queued_request_bytes_max: usize::try_from(settings.number("queued.max.request.bytes")).ok(),
         connections_max: connections_max(settings),

@@ -110,6 +110,7 @@ pub(super) static LIVE: &[Setting] = &[
     of("millstream.group.members.per.shard.max", Int, "200000", AtLeast(1), "Most members of all groups in one partition of __consumer_offsets."),
     of("offset.metadata.max.bytes", Int, "4096", AtLeast(0), "Longest metadata string of a committed offset."),
     of("offsets.retention.minutes", Int, "10080", AtLeast(1), "How long the offsets of an empty group are kept."),
+    of("offsets.retention.check.interval.ms", Long, "600000", AtLeast(1), "How often expired offsets are looked for."),
     of("offsets.topic.num.partitions", Int, "50", PARTITIONS, "Partitions of __consumer_offsets, fixed when it is created."),
     of("offsets.topic.replication.factor", Int, "3", REPLICAS, "Replicas of __consumer_offsets, cut to the number of live brokers."),
     of("offsets.topic.segment.bytes", Int, "104857600", AtLeast(1_048_576), "Largest size of a segment of __consumer_offsets."),

@@ -74,6 +74,8 @@ pub struct Config {
     pub offsets_topic: OffsetsTopic,
     /// Bounds and timers of groups (`group.*`, `offset.metadata.max.bytes`, `offsets.retention.minutes`).
     pub groups: GroupConfig,
+    /// How often expired offsets are looked for (`offsets.retention.check.interval.ms`).
+    pub group_expiry_interval: Duration,
     /// Bytes of appends that wait for a slow log directory (`millstream.log.dir.queue.bytes`); none: a share of the memory.
     pub directory_queue_bytes_max: Option<usize>,
     /// The longest request (`socket.request.max.bytes`).

@@ -355,8 +355,15 @@ impl World {
     /// Looks for expired offsets, far more often than the shell does.
     pub(crate) fn expire_groups(&mut self) {
         for shard in 0..self.node().broker.group_shards().len() {
-            let effects = self.node().expire_groups(shard);
-            self.carry_out(effects);
+            let mut from = None;
+            loop {
+                let (effects, next) = self.node().expire_groups(shard, from.as_deref());
+                self.carry_out(effects);
+                from = next;
+                if from.is_none() {
+                    break;
+                }
+            }
         }
     }
 

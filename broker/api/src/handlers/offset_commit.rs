@@ -15,9 +15,10 @@ pub(crate) fn handle(
     request: &Request<'_>,
     body: &OffsetCommitRequest<'_>,
 ) -> Handled {
-    let view = broker.view();
     let (now, wall) = (context.now, context.wall);
     step(broker, context, request, &body.group_id, |shard, asker| {
+        // Seen under the shard's lock: a topic that goes meanwhile is forgotten after this.
+        let view = broker.view();
         shard.handle_offset_commit(now, wall, asker, body, &**view)
     })
 }

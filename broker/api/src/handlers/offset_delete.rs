@@ -16,8 +16,9 @@ pub(crate) fn handle(
     request: &Request<'_>,
     body: &OffsetDeleteRequest<'_>,
 ) -> Handled {
-    let view = broker.view();
     step(broker, context, request, &body.group_id, |shard, asker| {
+        // Seen under the shard's lock: a topic that goes meanwhile is forgotten after this.
+        let view = broker.view();
         shard.handle_offset_delete(asker, body, &**view)
     })
 }

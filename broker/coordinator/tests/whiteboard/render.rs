@@ -52,7 +52,13 @@ impl Names {
 }
 
 fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
+    // A consumer's subscription to one topic.
+    let topic = bytes.strip_prefix(&[0, 0, 0, 0, 0, 1, 0]);
+    let topic = topic.and_then(|rest| rest.get(1..)?.strip_suffix(&[0, 0, 0, 0]));
+    match topic {
+        Some(topic) => format!("reads-{}", String::from_utf8_lossy(topic)),
+        None => String::from_utf8_lossy(bytes).into_owned(),
+    }
 }
 
 fn error(code: i16) -> String {

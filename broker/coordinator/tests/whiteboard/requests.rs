@@ -34,7 +34,7 @@ impl Board {
             let (name, metadata) = protocol.split_once(':').unwrap_or((protocol, ""));
             JoinGroupRequestProtocol {
                 name: name.into(),
-                metadata: metadata.as_bytes().into(),
+                metadata: subscription(metadata).into(),
             }
         });
         let request = JoinGroupRequest {
@@ -232,4 +232,14 @@ impl Board {
     fn member(&self, line: &Line<'_>) -> String {
         self.names.full(line.get("m").unwrap_or_default())
     }
+}
+
+/// `reads-t` is a consumer's subscription to t; anything else stands for itself and is none.
+fn subscription(metadata: &str) -> Vec<u8> {
+    let Some(topic) = metadata.strip_prefix("reads-") else {
+        return metadata.as_bytes().to_vec();
+    };
+    let length = u8::try_from(topic.len()).expect("a short name");
+    let head = [0, 0, 0, 0, 0, 1, 0, length];
+    [&head, topic.as_bytes(), &[0, 0, 0, 0]].concat()
 }

@@ -4,14 +4,14 @@
 //! config                              a new shard, with default settings, or with
 //! config delay=3s group_max=2 members_max=5 groups_max=5 metadata_max=4 records_max=300 retention=60s
 //! topic NAME partitions=N [id=N]      a topic exists;  `topic NAME gone` ends it
-//! join G [m=ID] [i=INSTANCE] [s=10s] [r=20s] [type=T] [p=range:x,sticky:y] [v=9] [client=c]
+//! join G [m=ID] [i=INSTANCE] [s=10s] [r=20s] [type=T] [p=range:x,sticky:reads-t] [v=9] [client=c]
 //! sync G m=ID gen=N [i=] [a=m1:x,m2:y] [type=] [name=] [v=5]
 //! beat G m=ID gen=N [i=]
 //! leave G [m=ID[/INSTANCE],…] [v=5]
 //! commit G [m=] [gen=-1] [i=] [v=9] [keep=60s] t-0=5 t-1=7:note
 //! fetch G [v=9] t-0 t-1 | all
 //! describe G [v=6] · list [states=] [types=] · delete G · offsetdelete G t-0
-//! topicgone NAME id=N · expire
+//! topicgone NAME id=N [groups=N] [records=N] · expire [groups=N] [records=N]      in steps of so many
 //! drop G N                            the connection of request #N is closed
 //! after 5s                            time passes, timers run when they are due
 //! append fails                        the next records cannot be appended
@@ -28,7 +28,7 @@ use std::time::Duration;
 
 use millstream_coordinator::{
     After, CoordinatorRecord, GroupConfig, Outcome, ParkedAnswer, RequestContext, Shard,
-    TopicLookup,
+    SweepCursor, SweepLimits, TopicLookup,
 };
 use millstream_model::{Instant, Offset, RequestToken, TopicId, WallTime};
 use millstream_protocol::ErrorCode;
@@ -348,16 +348,42 @@ impl Board {
             "list" => self.list(line, &context),
             "offsetdelete" => self.offset_delete(line, &context),
             "topicgone" => {
-                let id = topic_id(line.number("id", 1));
-                self.shard
-                    .handle_topics_deleted(&[(line.words[0].into(), id)])
+                let deleted = [(line.words[0].into(), topic_id(line.number("id", 1)))];
+                return self.sweep(line, |shard, _, from, limits| {
+                    shard.handle_topics_deleted(&deleted, from, limits)
+                });
             }
-            "expire" => self
-                .shard
-                .handle_expiry(self.wall(), line.number("max", 1000)),
+            "expire" => {
+                return self.sweep(line, |shard, wall, from, limits| {
+                    shard.handle_expiry(wall, from, limits)
+                });
+            }
             verb => panic!("no word {verb}"),
         };
         self.take(outcome)
+    }
+
+    /// All steps of a sweep. Between them it says where the next begins.
+    fn sweep(
+        &mut self,
+        line: &Line<'_>,
+        step: impl Fn(&Shard, WallTime, Option<&str>, SweepLimits) -> (Outcome, Option<SweepCursor>),
+    ) -> Vec<String> {
+        let limits = SweepLimits {
+            groups_max: line.number("groups", 1000),
+            records_max: line.number("records", 1000),
+        };
+        let mut outputs = Vec::new();
+        let mut from: Option<SweepCursor> = None;
+        loop {
+            let (outcome, next) = step(&self.shard, self.wall(), from.as_deref(), limits);
+            outputs.extend(self.take(outcome));
+            let Some(next) = next else {
+                return outputs;
+            };
+            outputs.push(format!("goes on at {next}"));
+            from = Some(next);
+        }
     }
 
     /// Does what the holder of a shard does, and tells it.

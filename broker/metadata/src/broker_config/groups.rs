@@ -71,7 +71,7 @@ pub(super) static CONFIGS: &[BrokerConfigDef] = &[
     live("offset.metadata.max.bytes", Int, Some("4096")),
     def("offsets.commit.timeout.ms", Int, Some("5000"), "How long a commit of offsets may wait for replicas."),
     def("offsets.load.buffer.size", Int, Some("5242880"), "Bytes that are read at once when offsets are loaded."),
-    def("offsets.retention.check.interval.ms", Long, Some("600000"), "How often expired offsets are looked for."),
+    live("offsets.retention.check.interval.ms", Long, Some("600000")),
     live("offsets.retention.minutes", Int, Some("10080")),
     def("offsets.topic.compression.codec", Int, Some("0"), "The codec of __consumer_offsets."),
     live("offsets.topic.num.partitions", Int, Some("50")),

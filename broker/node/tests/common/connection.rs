@@ -2,7 +2,8 @@
 
 use bytes::{Bytes, BytesMut};
 use millstream_api::{
-    AnswerLimits, AnswerQueue, Client, CloseReason, Context, Effect, HostPort, handle_frame,
+    AnswerLimits, AnswerQueue, Client, CloseReason, Completion, Context, Effect, HostPort,
+    handle_frame,
 };
 use millstream_node::{Node, QueueRest};
 use millstream_protocol::Request;
@@ -23,6 +24,8 @@ pub struct Connection<'n> {
     number: u64,
     answers: AnswerQueue,
     client: Client,
+    /// News for requests of other connections, for tests that read on those.
+    pub for_others: Vec<Completion>,
 }
 
 /// What one partition of a Produce was answered.
@@ -48,6 +51,7 @@ impl<'n> Connection<'n> {
                 host: "/10.0.0.1".to_owned(),
                 advertised: HostPort { host, port: 9092 },
             },
+            for_others: Vec::new(),
         }
     }
 
@@ -119,6 +123,15 @@ impl<'n> Connection<'n> {
         self.carry_out(effects);
     }
 
+    /// The client is gone.
+    pub fn close(&mut self) {
+        self.step(|node, answers, context| {
+            answers.close(&node.broker, context);
+            Ok(())
+        })
+        .unwrap();
+    }
+
     /// So much time is over on the node's clock.
     pub fn time_out(&mut self) {
         self.step(|node, answers, context| answers.handle_timeout(&node.broker, context))
@@ -132,8 +145,9 @@ impl<'n> Connection<'n> {
                 Effect::Flush(partition) => {
                     self.node.queue_flush(partition);
                 }
-                // To a request of another connection, which no test reads on.
-                Effect::Complete(news) if news.token.connection != self.number => {}
+                Effect::Complete(news) if news.token.connection != self.number => {
+                    self.for_others.push(news);
+                }
                 Effect::Complete(news) => {
                     let step = self.step(|node, answers, context| {
                         answers.handle_completion(&node.broker, context, news)

@@ -3,6 +3,7 @@
 
 pub mod configs;
 pub mod connection;
+pub mod crowd;
 pub mod disks;
 pub mod groups;
 
