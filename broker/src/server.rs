@@ -185,6 +185,7 @@ fn open(config: Config, threads: usize) -> Result<Node, ServeError> {
         delete_topics: config.delete_topics,
         describe_partitions_max: config.describe_partitions_max,
         controller,
+        quota_window: config.quota_window,
         fetch_bytes_max: config.fetch_bytes_max,
         fetch_sessions_max: config.fetch_sessions_max,
         fetch_wait_max: config.fetch_wait_max,

@@ -117,6 +117,8 @@ pub struct AnswerQueue {
     /// The number of the request in the front slot.
     front_request: u64,
     ready_bytes: usize,
+    /// Until when no further request is to be read: the client is over its quota.
+    muted_until: Option<Instant>,
 }
 
 impl AnswerQueue {
@@ -129,13 +131,16 @@ impl AnswerQueue {
             slots: VecDeque::new(),
             front_request: 0,
             ready_bytes: 0,
+            muted_until: None,
         }
     }
 
     /// Whether another request may be read.
     #[must_use]
     pub fn has_room(&self) -> bool {
-        self.slots.len() < self.limits.requests_max && self.ready_bytes < self.limits.bytes_max
+        self.muted_until.is_none()
+            && self.slots.len() < self.limits.requests_max
+            && self.ready_bytes < self.limits.bytes_max
     }
 
     /// The token the next request will have.
@@ -154,8 +159,9 @@ impl AnswerQueue {
 
     /// Takes the outcome of the request that was given [`AnswerQueue::next_token`].
     pub fn push(&mut self, handled: Handled) -> Result<(), CloseReason> {
-        self.slots
-            .push_back(Slot::new(handled, &mut self.ready_bytes)?);
+        let handled = unmuted(handled, &mut self.muted_until);
+        let slot = Slot::new(handled, &mut self.ready_bytes)?;
+        self.slots.push_back(slot);
         Ok(())
     }
 
@@ -208,9 +214,7 @@ impl AnswerQueue {
             (Parked::Produce(produce), CompletionEvent::Appended { slot, result }) => {
                 produce.handle_appended(slot, result)
             }
-            (Parked::Fetch(fetch), CompletionEvent::RecordsArrived) => {
-                answered(fetch.look(broker, context))
-            }
+            (Parked::Fetch(fetch), CompletionEvent::RecordsArrived) => fetch.look(broker, context),
             (Parked::Group(group), CompletionEvent::Group { answer, refused }) => {
                 answered(group.handle_answer(answer, refused))
             }
@@ -235,7 +239,7 @@ impl AnswerQueue {
             Slot::Parked(parked) => parked.deadline(),
             Slot::Ready(_) | Slot::Silent => None,
         });
-        parked.min()
+        parked.chain(self.muted_until).min()
     }
 
     /// Answers every parked request whose time is over.
@@ -244,6 +248,7 @@ impl AnswerQueue {
         broker: &Broker,
         context: &mut Context<'_>,
     ) -> Result<(), CloseReason> {
+        self.muted_until = self.muted_until.filter(|until| *until > context.now);
         for index in 0..self.slots.len() {
             let Slot::Parked(parked) = &self.slots[index] else {
                 continue;
@@ -257,7 +262,7 @@ impl AnswerQueue {
             context.token = self.token(index);
             self.step(index, |parked| match parked {
                 Parked::Produce(produce) => produce.handle_timeout(),
-                Parked::Fetch(fetch) => answered(fetch.handle_timeout(broker, context)),
+                Parked::Fetch(fetch) => fetch.handle_timeout(broker, context),
                 Parked::Group(_) | Parked::Proposal(_) | Parked::Queued(_) => Ok(None),
             })?;
         }
@@ -289,10 +294,20 @@ impl AnswerQueue {
             return Ok(());
         };
         if let Some(handled) = news(parked)? {
+            let handled = unmuted(handled, &mut self.muted_until);
             *slot = Slot::new(handled, &mut self.ready_bytes)?;
         }
         Ok(())
     }
+}
+
+/// Takes off how long the connection is muted.
+fn unmuted(handled: Handled, muted_until: &mut Option<Instant>) -> Handled {
+    let Handled::Throttled { until, handled } = handled else {
+        return handled;
+    };
+    *muted_until = (*muted_until).max(Some(until));
+    unmuted(*handled, muted_until)
 }
 
 impl Slot {
@@ -305,6 +320,7 @@ impl Slot {
             Handled::Silent => Slot::Silent,
             Handled::Parked(parked) => Slot::Parked(parked),
             Handled::Close(reason) => return Err(reason),
+            Handled::Throttled { .. } => unreachable!("the queue has taken that off"),
         })
     }
 }

@@ -10,6 +10,7 @@ use millstream_metadata::{BrokerConfigTable, Configs, OFFSETS_TOPIC};
 use millstream_model::{Instant, NodeId, TopicId, WallTime};
 use millstream_replica::{HostedPartition, Released};
 
+use crate::client_rates::{ClientRates, QuotaWindow};
 use crate::directory_gate::DirectoryGates;
 use crate::fetching::{FetchSessions, WantedPartitions};
 use crate::group_shard::GroupShard;
@@ -39,6 +40,8 @@ pub struct BrokerConfig {
     pub describe_partitions_max: usize,
     /// The configs that brokers know.
     pub known_configs: Arc<BrokerConfigTable>,
+    /// How long rates of clients are measured (`quota.window.*`).
+    pub quota_window: QuotaWindow,
     /// Upper bound of a fetch answer's records (`fetch.max.bytes`).
     pub fetch_bytes_max: usize,
     /// Fetch sessions that are kept at most (`max.incremental.fetch.session.cache.slots`).
@@ -63,6 +66,8 @@ pub struct Broker {
     pub fetch_sessions: FetchSessions,
     /// What the process logs.
     pub loggers: Loggers,
+    /// How fast clients with quotas go.
+    pub(crate) rates: ClientRates,
     view: ArcSwap<View>,
     shards: Vec<GroupShard>,
     producer_ids: Mutex<std::ops::Range<i64>>,
@@ -84,6 +89,7 @@ impl Broker {
             config,
             gates,
             loggers: Loggers::default(),
+            rates: ClientRates::default(),
             view: ArcSwap::from_pointee(view),
             shards,
             producer_ids: Mutex::new(0..0),

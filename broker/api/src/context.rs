@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use millstream_model::{Instant, RequestToken, TopicPartition, WallTime};
 use millstream_protocol::frame::Frame;
@@ -11,6 +12,11 @@ use crate::answers::{Completion, Parked};
 use crate::directory_gate::QueueFull;
 use crate::proposal::RecordsToDelete;
 use crate::{HostPort, Proposal};
+
+/// The type of every principal.
+pub(crate) const USER: &str = "User";
+/// Who speaks on a plaintext listener.
+pub(crate) const ANONYMOUS: &str = "ANONYMOUS";
 
 /// Who is on the other end of a connection.
 #[derive(Clone, Debug)]
@@ -90,11 +96,31 @@ pub enum Handled {
     Silent,
     /// The answer comes later; the connection keeps this in its place in the order.
     Parked(Box<Parked>),
+    /// As said, and until then no further request of the connection is read: its client is over its quota
+    /// (KIP-219).
+    Throttled {
+        /// When to read on.
+        until: Instant,
+        /// What became of the request.
+        handled: Box<Handled>,
+    },
     /// The connection must be closed, for this reason.
     Close(CloseReason),
 }
 
 impl Handled {
+    /// The connection is not read for so long; zero for a client within its quota.
+    pub(crate) fn throttled(self, now: Instant, throttle: Duration) -> Handled {
+        match self {
+            handled if throttle.is_zero() => handled,
+            close @ Handled::Close(_) => close,
+            handled => Handled::Throttled {
+                until: now.after(throttle),
+                handled: Box::new(handled),
+            },
+        }
+    }
+
     /// The request is handled elsewhere, later.
     pub(crate) fn queued() -> Handled {
         Handled::Parked(Box::new(Parked::Queued(Vec::new())))
@@ -107,6 +133,7 @@ impl std::fmt::Debug for Handled {
             Handled::Answered(_) => "Answered",
             Handled::Silent => "Silent",
             Handled::Parked(_) => "Parked",
+            Handled::Throttled { .. } => "Throttled",
             Handled::Close(_) => "Close",
         })
     }

@@ -4,16 +4,20 @@ use bytes::Bytes;
 use millstream_protocol::ApiKey;
 use millstream_protocol::frame::decode_request_header;
 use millstream_protocol::messages::{
-    AlterConfigsRequest, AlterPartitionReassignmentsRequest, AlterReplicaLogDirsRequest,
-    ApiVersionsRequest, CreatePartitionsRequest, CreateTopicsRequest, DeleteGroupsRequest,
-    DeleteRecordsRequest, DeleteTopicsRequest, DescribeClusterRequest, DescribeConfigsRequest,
-    DescribeGroupsRequest, DescribeLogDirsRequest, DescribeProducersRequest, DescribeQuorumRequest,
-    DescribeTopicPartitionsRequest, ElectLeadersRequest, FetchRequest, FindCoordinatorRequest,
-    HeartbeatRequest, IncrementalAlterConfigsRequest, InitProducerIdRequest, JoinGroupRequest,
-    LeaveGroupRequest, ListConfigResourcesRequest, ListGroupsRequest, ListOffsetsRequest,
+    AlterClientQuotasRequest, AlterConfigsRequest, AlterPartitionReassignmentsRequest,
+    AlterReplicaLogDirsRequest, AlterUserScramCredentialsRequest, ApiVersionsRequest,
+    CreateAclsRequest, CreateDelegationTokenRequest, CreatePartitionsRequest, CreateTopicsRequest,
+    DeleteAclsRequest, DeleteGroupsRequest, DeleteRecordsRequest, DeleteTopicsRequest,
+    DescribeAclsRequest, DescribeClientQuotasRequest, DescribeClusterRequest,
+    DescribeConfigsRequest, DescribeDelegationTokenRequest, DescribeGroupsRequest,
+    DescribeLogDirsRequest, DescribeProducersRequest, DescribeQuorumRequest,
+    DescribeTopicPartitionsRequest, DescribeUserScramCredentialsRequest, ElectLeadersRequest,
+    ExpireDelegationTokenRequest, FetchRequest, FindCoordinatorRequest, HeartbeatRequest,
+    IncrementalAlterConfigsRequest, InitProducerIdRequest, JoinGroupRequest, LeaveGroupRequest,
+    ListConfigResourcesRequest, ListGroupsRequest, ListOffsetsRequest,
     ListPartitionReassignmentsRequest, MetadataRequest, OffsetCommitRequest, OffsetDeleteRequest,
-    OffsetFetchRequest, OffsetForLeaderEpochRequest, ProduceRequest, SyncGroupRequest,
-    UpdateFeaturesRequest,
+    OffsetFetchRequest, OffsetForLeaderEpochRequest, ProduceRequest, RenewDelegationTokenRequest,
+    SaslAuthenticateRequest, SaslHandshakeRequest, SyncGroupRequest, UpdateFeaturesRequest,
 };
 use millstream_protocol::wire::{Decoder, Message};
 
@@ -221,6 +225,59 @@ fn route(
         ApiKey::ListConfigResources => {
             let body: ListConfigResourcesRequest = body(decoder, reply)?;
             handlers::list_config_resources::handle(broker, &request, &body)
+        }
+        ApiKey::SaslHandshake => {
+            let _refused_whatever_it_says: SaslHandshakeRequest<'_> = body(decoder, reply)?;
+            handlers::sasl::handshake(&request)
+        }
+        ApiKey::SaslAuthenticate => {
+            let _refused_whatever_it_says: SaslAuthenticateRequest<'_> = body(decoder, reply)?;
+            handlers::sasl::authenticate(&request)
+        }
+        ApiKey::DescribeAcls => {
+            let _refused_whatever_it_says: DescribeAclsRequest<'_> = body(decoder, reply)?;
+            handlers::acls::describe(&request)
+        }
+        ApiKey::CreateAcls => {
+            let body: CreateAclsRequest<'_> = body(decoder, reply)?;
+            handlers::acls::create(&request, &body)
+        }
+        ApiKey::DeleteAcls => {
+            let body: DeleteAclsRequest<'_> = body(decoder, reply)?;
+            handlers::acls::delete(&request, &body)
+        }
+        ApiKey::CreateDelegationToken => {
+            let body: CreateDelegationTokenRequest<'_> = body(decoder, reply)?;
+            handlers::delegation_tokens::create(&request, &body)
+        }
+        ApiKey::RenewDelegationToken => {
+            let _refused_whatever_it_says: RenewDelegationTokenRequest<'_> = body(decoder, reply)?;
+            handlers::delegation_tokens::renew(&request)
+        }
+        ApiKey::ExpireDelegationToken => {
+            let _refused_whatever_it_says: ExpireDelegationTokenRequest<'_> = body(decoder, reply)?;
+            handlers::delegation_tokens::expire(&request)
+        }
+        ApiKey::DescribeDelegationToken => {
+            let _refused_whatever_it_says: DescribeDelegationTokenRequest<'_> =
+                body(decoder, reply)?;
+            handlers::delegation_tokens::describe(&request)
+        }
+        ApiKey::DescribeClientQuotas => {
+            let body: DescribeClientQuotasRequest<'_> = body(decoder, reply)?;
+            handlers::describe_client_quotas::handle(broker, &request, &body)
+        }
+        ApiKey::AlterClientQuotas => {
+            let body: AlterClientQuotasRequest<'_> = body(decoder, reply)?;
+            handlers::alter_client_quotas::handle(context, &request, &body)
+        }
+        ApiKey::DescribeUserScramCredentials => {
+            let body: DescribeUserScramCredentialsRequest<'_> = body(decoder, reply)?;
+            handlers::describe_user_scram_credentials::handle(broker, &request, &body)
+        }
+        ApiKey::AlterUserScramCredentials => {
+            let body: AlterUserScramCredentialsRequest<'_> = body(decoder, reply)?;
+            handlers::alter_user_scram_credentials::handle(context, &request, &body)
         }
         _ => {
             return Err(CloseReason::NotAdvertised {

@@ -10,6 +10,7 @@
 mod answers;
 mod append;
 mod broker;
+mod client_rates;
 mod context;
 mod directory_gate;
 mod dispatch;
@@ -29,6 +30,7 @@ mod visit;
 pub use answers::{AnswerLimits, AnswerQueue, Completion, CompletionEvent};
 pub use append::AppendRefusal;
 pub use broker::{Broker, BrokerConfig};
+pub use client_rates::QuotaWindow;
 pub use context::{Client, CloseReason, Context, Effect, Handled};
 pub use directory_gate::{DirectoryGates, Entered, GateLimits, NextStep, QueueFull};
 pub use dispatch::handle_frame;

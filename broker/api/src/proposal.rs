@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use millstream_metadata::{
     ConfigAlteration, ConfigsToAlter, FeatureUpdate, FeatureUpdateError, MorePartitions, NewTopic,
-    PartitionsCreation, TopicCreation, TopicDeletion, TopicToDelete,
+    PartitionsCreation, QuotaAlteration, QuotaAlterationResult, ScramAlterationResult,
+    ScramDeletion, ScramUpsertion, TopicCreation, TopicDeletion, TopicToDelete,
 };
 use millstream_model::{Offset, RequestToken, TopicPartition};
 use millstream_protocol::ErrorCode;
@@ -57,6 +58,24 @@ pub enum Proposal {
         token: RequestToken,
         /// The features.
         updates: Vec<FeatureUpdate>,
+        /// Whether only to say what would happen.
+        validate_only: bool,
+    },
+    /// Change credentials of users, and answer the request.
+    AlterScram {
+        /// Who waits for it.
+        token: RequestToken,
+        /// Credentials that are to go.
+        deletions: Vec<ScramDeletion>,
+        /// Credentials that are to be.
+        upsertions: Vec<ScramUpsertion>,
+    },
+    /// Change quotas of clients, and answer the request.
+    AlterClientQuotas {
+        /// Who waits for it.
+        token: RequestToken,
+        /// The changes.
+        alterations: Vec<QuotaAlteration>,
         /// Whether only to say what would happen.
         validate_only: bool,
     },
@@ -124,6 +143,10 @@ pub enum ProposalAnswer {
     PartitionsCreated(Result<Vec<PartitionsCreation>, ErrorCode>),
     /// To [`Proposal::UpdateFeatures`]: the features named, or why none is updated.
     FeaturesUpdated(Result<Result<Vec<String>, FeatureUpdateError>, ErrorCode>),
+    /// To [`Proposal::AlterScram`]: what was decided, and why it was not stored.
+    ScramAltered(Vec<ScramAlterationResult>, Option<ErrorCode>),
+    /// To [`Proposal::AlterClientQuotas`]: what was decided, and why it was not stored.
+    ClientQuotasAltered(Vec<QuotaAlterationResult>, Option<ErrorCode>),
     /// To [`Proposal::DeleteTopics`].
     TopicsDeleted(Result<Vec<TopicDeletion>, ErrorCode>),
     /// To [`Proposal::AlterConfigs`].

@@ -58,6 +58,46 @@ pub fn feature_named(name: &str) -> Option<&'static Feature> {
     FEATURES.iter().find(|feature| feature.name == name)
 }
 
+impl Image {
+    /// The level a feature is at.
+    #[must_use]
+    pub fn feature_level(&self, feature: &Feature) -> i16 {
+        let set = self.features.get(feature.name).copied();
+        set.unwrap_or(feature.initial_level)
+    }
+
+    /// The features that are on, with their levels, by name.
+    pub fn finalized_features(&self) -> impl Iterator<Item = (&'static Feature, i16)> {
+        let levels = FEATURES
+            .iter()
+            .map(|feature| (feature, self.feature_level(feature)));
+        levels.filter(|(_, level)| *level > 0)
+    }
+
+    /// Features whose level was set, by name.
+    pub(crate) fn set_features(&self) -> impl Iterator<Item = (&'static str, i16)> {
+        self.features.iter().map(|(name, level)| (*name, *level))
+    }
+}
+
+/// Applies a record. *Errors*: why it makes no sense.
+pub(crate) fn replay(
+    levels: &mut BTreeMap<&'static str, i16>,
+    record: &FeatureRecord,
+) -> Result<(), String> {
+    let feature = feature_named(&record.name);
+    let level = i16::try_from(record.level).ok();
+    let supported = feature
+        .zip(level)
+        .filter(|(feature, level)| (feature.min_level..=feature.max_level).contains(level));
+    let (feature, level) = supported.ok_or_else(|| {
+        let (name, level) = (&record.name, record.level);
+        format!("this release does not support level {level} of feature {name}")
+    })?;
+    levels.insert(feature.name, level);
+    Ok(())
+}
+
 /// In which direction a client means to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UpgradeType {

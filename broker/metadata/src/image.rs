@@ -10,11 +10,14 @@ use std::sync::Arc;
 
 use millstream_model::{BrokerEpoch, DirectoryId, LeaderEpoch, NodeId, TopicId};
 
+use crate::client_quotas;
 use crate::delta::Delta;
-use crate::features::{FEATURES, Feature, feature_named};
-use crate::record::{BrokerStartRecord, ConfigRecord, FeatureRecord, ProducerIdsRecord};
+use crate::features;
+use crate::quota_entity::{QuotaEntity, Quotas};
+use crate::record::{BrokerStartRecord, ConfigRecord, ProducerIdsRecord};
 use crate::record::{ClusterRecord, PartitionRecord, Record, TopicRecord};
 use crate::resource::ConfigResource;
+use crate::scram::{self, ScramCredential, ScramMechanism, ScramUsers};
 
 /// Overrides of one resource, by config name.
 pub type Configs = BTreeMap<String, String>;
@@ -118,7 +121,9 @@ pub struct Image {
     configs: Arc<BTreeMap<ConfigResource, BTreeMap<String, Configs>>>,
     next_producer_id: i64,
     /// Levels that were set, by feature.
-    features: Arc<BTreeMap<&'static str, i16>>,
+    pub(crate) features: Arc<BTreeMap<&'static str, i16>>,
+    scram_users: Arc<ScramUsers>,
+    client_quotas: Arc<BTreeMap<QuotaEntity, Quotas>>,
 }
 
 /// Why a record contradicts the image: the log is damaged, or this is a bug.
@@ -207,24 +212,24 @@ impl Image {
         self.next_producer_id
     }
 
-    /// The level a feature is at.
+    /// The users that have credentials, by name.
+    pub fn scram_users(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.scram_users.keys().map(String::as_str)
+    }
+
+    /// A user's credentials; `None` where it has none.
     #[must_use]
-    pub fn feature_level(&self, feature: &Feature) -> i16 {
-        let set = self.features.get(feature.name).copied();
-        set.unwrap_or(feature.initial_level)
+    pub fn scram_credentials(
+        &self,
+        user: &str,
+    ) -> Option<&BTreeMap<ScramMechanism, ScramCredential>> {
+        self.scram_users.get(user)
     }
 
-    /// The features that are on, with their levels, by name.
-    pub fn finalized_features(&self) -> impl Iterator<Item = (&'static Feature, i16)> {
-        let levels = FEATURES
-            .iter()
-            .map(|feature| (feature, self.feature_level(feature)));
-        levels.filter(|(_, level)| *level > 0)
-    }
-
-    /// Features whose level was set, by name.
-    pub(crate) fn set_features(&self) -> impl Iterator<Item = (&'static str, i16)> {
-        self.features.iter().map(|(name, level)| (*name, *level))
+    /// The quotas that are stored, by whom they are for.
+    #[must_use]
+    pub fn client_quotas(&self) -> &BTreeMap<QuotaEntity, Quotas> {
+        &self.client_quotas
     }
 
     /// The image after `records`, and what they changed. *Errors*: the first record that does not
@@ -253,7 +258,13 @@ impl Image {
             Record::Config(record) => self.replay_config(record, delta),
             Record::BrokerStart(record) => self.replay_broker_start(record, delta),
             Record::ProducerIds(record) => self.replay_producer_ids(record),
-            Record::Feature(record) => self.replay_feature(record),
+            Record::Feature(record) => features::replay(Arc::make_mut(&mut self.features), record),
+            Record::ScramCredential(record) => {
+                scram::replay(Arc::make_mut(&mut self.scram_users), record)
+            }
+            Record::ClientQuota(record) => {
+                client_quotas::replay(Arc::make_mut(&mut self.client_quotas), record)
+            }
         }
     }
 
@@ -429,20 +440,6 @@ impl Image {
             ));
         }
         self.next_producer_id = record.next_producer_id;
-        Ok(())
-    }
-
-    fn replay_feature(&mut self, record: &FeatureRecord) -> Result<(), String> {
-        let feature = feature_named(&record.name);
-        let level = i16::try_from(record.level).ok();
-        let supported = feature.zip(level).filter(|(feature, level)| {
-            (feature.min_level..=feature.max_level).contains(level) || *level == 0
-        });
-        let (feature, level) = supported.ok_or_else(|| {
-            let (name, level) = (&record.name, record.level);
-            format!("this release does not support level {level} of feature {name}")
-        })?;
-        Arc::make_mut(&mut self.features).insert(feature.name, level);
         Ok(())
     }
 }

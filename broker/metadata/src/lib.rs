@@ -16,6 +16,7 @@ mod alter_loggers;
 mod assign_directories;
 mod broker_config;
 mod client_metrics_config_def;
+mod client_quotas;
 mod config_value;
 mod controller;
 mod create_partitions;
@@ -27,9 +28,11 @@ mod features;
 mod group_config_def;
 mod image;
 mod placement;
+mod quota_entity;
 mod reassign_partitions;
 mod record;
 mod resource;
+mod scram;
 mod snapshot;
 mod topic_config;
 mod topic_config_def;
@@ -49,6 +52,7 @@ pub use broker_config::{
 pub use client_metrics_config_def::{
     CLIENT_METRICS_CONFIGS, ClientMetricsConfigDef, InvalidSubscription, client_metrics_config_def,
 };
+pub use client_quotas::{QuotaAlteration, QuotaAlterationResult, QuotaError};
 pub use config_value::{ConfigRange, ConfigType, InvalidConfig, check_value, split_list};
 pub use controller::{
     Controller, ControllerSettings, Decision, InternalTopicSettings, PRODUCER_ID_BLOCK,
@@ -72,12 +76,21 @@ pub use image::{
     TOPIC_PARTITIONS_MAX, TRANSACTIONS_TOPIC, TopicImage, is_internal_topic,
 };
 pub use placement::InvalidAssignment;
+pub use quota_entity::{
+    AppliedQuota, CONSUMER_BYTE_RATE, PRODUCER_BYTE_RATE, QuotaEntity, QuotaEntityType,
+    QuotaFilter, QuotaMatch, QuotaValue, Quotas,
+};
 pub use reassign_partitions::ReassignmentError;
 pub use record::{
-    BrokerStartRecord, ClusterRecord, ConfigRecord, FIRST_OPTIONAL_TYPE, FeatureRecord,
-    PartitionRecord, ProducerIdsRecord, Record, RecordError, RemoveTopicRecord, TopicRecord,
+    BrokerStartRecord, ClientQuotaRecord, ClusterRecord, ConfigRecord, FIRST_OPTIONAL_TYPE,
+    FeatureRecord, PartitionRecord, ProducerIdsRecord, QuotaEntityRecord, Record, RecordError,
+    RemoveTopicRecord, ScramCredentialRecord, ScramKeysRecord, TopicRecord,
 };
 pub use resource::ConfigResource;
+pub use scram::{
+    ScramAlterationResult, ScramCredential, ScramDeletion, ScramError, ScramMechanism,
+    ScramUpsertion, ScramUsers,
+};
 pub use snapshot::{SnapshotError, decode_records, encode_records};
 pub use topic_config::{
     BrokerLayers, CompressionType, ConfigSource, ConfigSynonym, Durability, ResolvedConfig,

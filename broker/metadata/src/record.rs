@@ -121,6 +121,71 @@ pub struct FeatureRecord {
     pub level: i32,
 }
 
+/// A user has this password for a mechanism now, or none.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct ScramCredentialRecord {
+    /// The user.
+    #[prost(string, tag = "1")]
+    pub user: String,
+    /// The wire's mechanism: 1 SCRAM-SHA-256, 2 SCRAM-SHA-512.
+    #[prost(int32, tag = "2")]
+    pub mechanism: i32,
+    /// What is known of the password; none removes the credential.
+    #[prost(message, optional, tag = "3")]
+    pub keys: Option<ScramKeysRecord>,
+}
+
+/// What is known of a user's password. Prints no key.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+#[prost(skip_debug)]
+pub struct ScramKeysRecord {
+    /// What the password was salted with.
+    #[prost(bytes = "vec", tag = "1")]
+    pub salt: Vec<u8>,
+    /// How often it was hashed.
+    #[prost(int32, tag = "2")]
+    pub iterations: i32,
+    /// Checks the client.
+    #[prost(bytes = "vec", tag = "3")]
+    pub stored_key: Vec<u8>,
+    /// Proves the server.
+    #[prost(bytes = "vec", tag = "4")]
+    pub server_key: Vec<u8>,
+}
+
+impl std::fmt::Debug for ScramKeysRecord {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ScramKeysRecord")
+            .field("iterations", &self.iterations)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Sets or removes one quota.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct ClientQuotaRecord {
+    /// Whom it is for, each type once.
+    #[prost(message, repeated, tag = "1")]
+    pub entity: Vec<QuotaEntityRecord>,
+    /// What is limited.
+    #[prost(string, tag = "2")]
+    pub key: String,
+    /// The bits of the limit, an IEEE double; none removes the quota.
+    #[prost(fixed64, optional, tag = "3")]
+    pub value_bits: Option<u64>,
+}
+
+/// A part of whom a quota is for.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct QuotaEntityRecord {
+    /// The wire's type: `user`, `client-id` or `ip`.
+    #[prost(string, tag = "1")]
+    pub entity_type: String,
+    /// The name; none is the default.
+    #[prost(string, optional, tag = "2")]
+    pub name: Option<String>,
+}
+
 /// Any record of the metadata log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs)] // each variant is the record of its name
@@ -133,6 +198,8 @@ pub enum Record {
     BrokerStart(BrokerStartRecord),
     ProducerIds(ProducerIdsRecord),
     Feature(FeatureRecord),
+    ScramCredential(ScramCredentialRecord),
+    ClientQuota(ClientQuotaRecord),
 }
 
 /// Why an entry of the metadata log is not a record.
@@ -178,6 +245,8 @@ macro_rules! with_record_types {
             6 => BrokerStart(BrokerStartRecord),
             7 => ProducerIds(ProducerIdsRecord),
             8 => Feature(FeatureRecord),
+            9 => ScramCredential(ScramCredentialRecord),
+            10 => ClientQuota(ClientQuotaRecord),
         }
     };
 }

@@ -6,12 +6,14 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use millstream_model::{NodeId, TopicId};
 
+use crate::client_quotas;
 use crate::image::{Configs, Image, PartitionImage};
 use crate::record::{
     BrokerStartRecord, ClusterRecord, ConfigRecord, FeatureRecord, PartitionRecord,
 };
 use crate::record::{ProducerIdsRecord, Record, RecordError, TopicRecord};
 use crate::resource::ConfigResource;
+use crate::scram;
 
 /// Why bytes are not a list of records.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -53,6 +55,13 @@ impl Image {
         for (name, level) in self.set_features() {
             let (name, level) = (name.to_owned(), i32::from(level));
             records.push(FeatureRecord { name, level }.into());
+        }
+        for user in self.scram_users() {
+            let credentials = self.scram_credentials(user).expect("just listed");
+            records.extend(scram::records(user, credentials));
+        }
+        for (entity, quotas) in self.client_quotas() {
+            records.extend(client_quotas::records(entity, quotas));
         }
         for resource in ConfigResource::ALL {
             for name in self.config_names(resource) {

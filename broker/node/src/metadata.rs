@@ -115,6 +115,29 @@ impl Node {
                 };
                 effects.push(answered(token, answer));
             }
+            Proposal::AlterScram {
+                token,
+                deletions,
+                upsertions,
+            } => {
+                let controller = &owner.controller;
+                let decision = controller.decide_alter_scram(&image, &deletions, &upsertions);
+                let done = self.commit(&mut owner, &image, decision.records, &mut effects);
+                let answer = ProposalAnswer::ScramAltered(decision.answer, done.err());
+                effects.push(answered(token, answer));
+            }
+            Proposal::AlterClientQuotas {
+                token,
+                alterations,
+                validate_only,
+            } => {
+                let controller = &owner.controller;
+                let decision =
+                    controller.decide_alter_client_quotas(&image, &alterations, validate_only);
+                let done = self.commit(&mut owner, &image, decision.records, &mut effects);
+                let answer = ProposalAnswer::ClientQuotasAltered(decision.answer, done.err());
+                effects.push(answered(token, answer));
+            }
             Proposal::AutoCreate { names } => {
                 for name in names {
                     let image = Arc::clone(&self.broker.view().image);

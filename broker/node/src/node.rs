@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use millstream_api::{Broker, Effect, GateLimits, View};
+use millstream_api::{Broker, Effect, GateLimits, QuotaWindow, View};
 use millstream_coordinator::GroupConfig;
 use millstream_env::{Clock, Disk, Random, is_disk_failure};
 use millstream_log::{CacheBudget, Checkpoint, CheckpointEntry, Noted};
@@ -39,6 +39,8 @@ pub struct NodeConfig {
     pub describe_partitions_max: usize,
     /// What topics get where nothing else is asked for, and their bounds.
     pub controller: ControllerSettings,
+    /// How long rates of clients are measured (`quota.window.*`).
+    pub quota_window: QuotaWindow,
     /// Upper bound of a fetch answer's records (`fetch.max.bytes`).
     pub fetch_bytes_max: usize,
     /// Fetch sessions that are kept at most (`max.incremental.fetch.session.cache.slots`).
@@ -81,6 +83,7 @@ impl Default for NodeConfig {
             delete_topics: true,
             describe_partitions_max: 2000,
             controller: ControllerSettings::default(),
+            quota_window: QuotaWindow::default(),
             fetch_bytes_max: 55 << 20,
             fetch_sessions_max: 1000,
             fetch_wait_max: Duration::from_secs(60),

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use millstream_api::HostPort;
+use millstream_api::{HostPort, QuotaWindow};
 use millstream_coordinator::GroupConfig;
 use millstream_metadata::split_list;
 use millstream_model::NodeId;
@@ -49,6 +49,10 @@ pub(super) fn build(settings: &Layered) -> Result<(Config, Vec<String>), ConfigE
         queued_request_bytes_max: usize::try_from(settings.number("queued.max.request.bytes")).ok(),
         connections_max: connections_max(settings),
         connection_idle_max: millis(settings, "connections.max.idle.ms"),
+        quota_window: QuotaWindow {
+            samples: settings.size("quota.window.num") as u32,
+            length: Duration::from_secs(settings.size("quota.window.size.seconds") as u64),
+        },
         fetch_bytes_max: settings.size("fetch.max.bytes"),
         fetch_sessions_max: settings.size("max.incremental.fetch.session.cache.slots"),
         fetch_wait_max: millis(settings, "millstream.fetch.wait.max.ms"),

@@ -49,6 +49,8 @@ pub(super) static LIVE: &[Setting] = &[
     of("connections.max.idle.ms", Long, "600000", AtLeast(1), "A connection silent for this long is closed."),
     of("socket.request.max.bytes", Int, "104857600", AtLeast(1), "The longest request; a longer one closes its connection."),
     of("queued.max.request.bytes", Long, "-1", AtLeast(-1), "Bytes of unfinished requests held at once, over all connections, beyond the 65 KiB that each has for its own; past that, large requests are read one after another. -1: an eighth of the memory, or more so that four of the largest requests fit."),
+    of("quota.window.num", Int, "11", AtLeast(1), "Samples over which the byte rates of clients with quotas are measured."),
+    of("quota.window.size.seconds", Int, "1", AtLeast(1), "The length of such a sample."),
     of("fetch.max.bytes", Int, "57671680", AtLeast(1024), "Most bytes of records in one fetch answer, whatever the client asks for; a single larger batch is still returned."),
     of("max.incremental.fetch.session.cache.slots", Int, "1000", AtLeast(0), "Fetch sessions that are kept at once; consumers beyond go on with full requests. All together have at most 262144 partitions."),
     of("millstream.fetch.wait.max.ms", Int, "60000", AtLeast(0), "The longest a fetch may wait for records, whatever the client asks for."),

@@ -23,7 +23,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use millstream_api::HostPort;
+use millstream_api::{HostPort, QuotaWindow};
 use millstream_coordinator::GroupConfig;
 use millstream_metadata::{BrokerConfigTable, BrokerLayers, Configs, TopicConfig};
 use millstream_model::NodeId;
@@ -87,6 +87,8 @@ pub struct Config {
     pub connections_max: Option<usize>,
     /// How long a connection may be silent (`connections.max.idle.ms`).
     pub connection_idle_max: Duration,
+    /// How long rates of clients are measured (`quota.window.num`, `quota.window.size.seconds`).
+    pub quota_window: QuotaWindow,
     /// Most bytes of records in a fetch answer (`fetch.max.bytes`).
     pub fetch_bytes_max: usize,
     /// Fetch sessions that are kept at most (`max.incremental.fetch.session.cache.slots`).

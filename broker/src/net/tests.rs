@@ -6,13 +6,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use millstream_api::HostPort;
+use millstream_api::{HostPort, Proposal};
 use millstream_env::sim::{SimClock, SimDisk, SimRandom};
-use millstream_model::WallTime;
+use millstream_metadata::QuotaAlteration;
+use millstream_model::{RequestToken, WallTime};
 use millstream_node::{Node, NodeConfig};
 use millstream_protocol::frame::encode_request;
-use millstream_protocol::messages::MetadataRequest;
 use millstream_protocol::messages::metadata_request::MetadataRequestTopic;
+use millstream_protocol::messages::{MetadataRequest, ProduceRequest};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -30,6 +31,7 @@ const QUIET: Duration = Duration::from_millis(100);
 struct Server {
     address: SocketAddr,
     clock: Arc<SimClock>,
+    node: Arc<Node>,
     budget: Arc<SharedBudget>,
     _stop: watch::Sender<bool>,
 }
@@ -41,6 +43,7 @@ impl Server {
         let random = Arc::new(SimRandom::new(1));
         let disk = Arc::new(SimDisk::default());
         let node = Node::open(disk, Arc::clone(&clock) as _, random, node_config()).unwrap();
+        let node = Arc::new(node);
         let limits = NetLimits {
             frame_bytes_max: MIB,
             outgoing_bytes_max: MIB,
@@ -55,10 +58,11 @@ impl Server {
         let listener = Listener::bind(&any, None, limits).await.unwrap();
         let address = listener.local_address().unwrap();
         let (stop, stopped) = watch::channel(false);
-        tokio::spawn(listener.run(Shell::new(Arc::new(node)), shared, stopped));
+        tokio::spawn(listener.run(Shell::new(Arc::clone(&node)), shared, stopped));
         Server {
             address,
             clock,
+            node,
             budget,
             _stop: stop,
         }
@@ -202,4 +206,39 @@ async fn a_crowd_of_large_requests_is_answered_within_a_budget_of_two() {
         client.await.unwrap();
     }
     server.settle(0, 0).await;
+}
+
+#[tokio::test]
+async fn a_producer_over_its_quota_is_answered_and_not_read_until_its_time_is_over() {
+    let server = Server::start(MIB).await;
+    let request_to_nobody = ProduceRequest {
+        acks: 1,
+        transactional_id: Some("x".repeat(20_000).into()),
+        ..ProduceRequest::default()
+    };
+    let produce = encode_request(8, "test", 9, &request_to_nobody).unwrap();
+    let produce = produce.parts.concat();
+    // Fifty milliseconds more than the ten seconds that every client has.
+    let limit = (produce.len() - 4) as f64 / 10.05;
+    let client_id = ("client-id".to_owned(), Some("test".to_owned()));
+    let _answered = server.node.propose(Proposal::AlterClientQuotas {
+        token: RequestToken {
+            connection: 0,
+            request: 0,
+        },
+        alterations: vec![QuotaAlteration {
+            entity: [client_id].into(),
+            operations: vec![("producer_byte_rate".to_owned(), Some(limit.floor()))],
+        }],
+        validate_only: false,
+    });
+    let mut client = server.connect().await;
+    let mut both = produce.clone();
+    both.extend(request(1, 10));
+    client.write_all(&both).await.unwrap();
+    assert_eq!(answer(&mut client).await.unwrap(), 8);
+    let early = timeout(QUIET, answer(&mut client)).await;
+    assert!(early.is_err(), "read although it is muted: {early:?}");
+    server.clock.advance(Duration::from_secs(60));
+    assert_eq!(answer(&mut client).await.unwrap(), 7);
 }

@@ -18,8 +18,8 @@ use crate::answers::Parked;
 use crate::context::CloseReason;
 use crate::dispatch::Request;
 use crate::handlers::{
-    alter_configs, create_partitions, delete_records, delete_topics, describe_log_dirs,
-    init_producer_id, update_features,
+    alter_client_quotas, alter_configs, alter_user_scram_credentials, create_partitions,
+    delete_records, delete_topics, describe_log_dirs, init_producer_id, update_features,
 };
 use crate::reply::Reply;
 use crate::{Context, Effect, Handled, Proposal, ProposalAnswer};
@@ -142,6 +142,14 @@ impl ParkedProposal {
             }
             ProposalAnswer::FeaturesUpdated(updated) => {
                 let answer = update_features::answer(self.reply.version, updated);
+                self.reply.frame(&answer)
+            }
+            ProposalAnswer::ScramAltered(altered, failed) => {
+                let answer = alter_user_scram_credentials::answer(altered, failed);
+                self.reply.frame(&answer)
+            }
+            ProposalAnswer::ClientQuotasAltered(altered, failed) => {
+                let answer = alter_client_quotas::answer(altered, failed);
                 self.reply.frame(&answer)
             }
             ProposalAnswer::TopicsDeleted(deleted) => {

@@ -10,6 +10,8 @@
 //!   larger than the limits does not stop a consumer.
 //! - 5: log start offset; 7: fetch sessions (KIP-227), see `fetching/sessions.rs`; 9: leader epoch check
 //!   (KIP-320); 12: flexible, last fetched epoch (KIP-595); 13: topic ids (KIP-516).
+//! - A client over its quota of bytes gets no topics but a time to wait, and its connection is not read
+//!   meanwhile (KIP-219); one answer holds no more than ten seconds of its quota.
 //! - Not yet: replica fetches. A replica id ≥ 0 is NOT_LEADER_OR_FOLLOWER, since no partition has
 //!   followers.
 
@@ -19,7 +21,6 @@ use std::time::Duration;
 
 use millstream_model::{Instant, RequestToken, TopicId};
 use millstream_protocol::ErrorCode;
-use millstream_protocol::frame::Frame;
 use millstream_protocol::messages::fetch_request::{FetchRequest, FetchTopic, ForgottenTopic};
 use millstream_protocol::messages::fetch_response::{
     FetchResponse, FetchableTopicResponse, PartitionData,
@@ -27,6 +28,7 @@ use millstream_protocol::messages::fetch_response::{
 use millstream_replica::HostedPartition;
 
 use crate::answers::Parked;
+use crate::client_rates::{Direction, wire_millis};
 use crate::context::CloseReason;
 use crate::dispatch::Request;
 use crate::fetching::{
@@ -52,12 +54,12 @@ pub(crate) fn handle(
     request: &Request<'_>,
     body: FetchRequest<'_>,
 ) -> Handled {
-    let mut fetch = match ParkedFetch::new(broker, context.now, request.reply, body) {
+    let mut fetch = match ParkedFetch::new(broker, context.now, request, body) {
         Ok(fetch) => fetch,
         Err(code) => return request.reply.answered(&refusal(code)),
     };
     match fetch.look(broker, context) {
-        Ok(Some(frame)) => Handled::Answered(frame),
+        Ok(Some(handled)) => handled,
         Ok(None) => Handled::Parked(Box::new(Parked::Fetch(fetch))),
         Err(reason) => Handled::Close(reason),
     }
@@ -82,6 +84,8 @@ pub struct ParkedFetch {
     bytes_min: usize,
     bytes_max: usize,
     is_read_committed: bool,
+    /// The client, where it has a quota of bytes.
+    limited: Option<Box<str>>,
 }
 
 /// Where the partitions of a fetch are.
@@ -143,13 +147,16 @@ impl ParkedFetch {
     fn new(
         broker: &Broker,
         now: Instant,
-        reply: Reply,
+        request: &Request<'_>,
         body: FetchRequest<'_>,
     ) -> Result<ParkedFetch, ErrorCode> {
         let wait = Duration::from_millis(body.max_wait_ms.max(0) as u64);
         let bytes_max = usize::try_from(body.max_bytes)
             .unwrap_or(0)
             .min(broker.config.fetch_bytes_max);
+        let burst = broker.burst_of(Direction::Fetched, request.client_id);
+        let bytes_max = bytes_max.min(burst.unwrap_or(usize::MAX));
+        let reply = request.reply;
         Ok(ParkedFetch {
             reply,
             parked_on: Vec::new(),
@@ -158,6 +165,7 @@ impl ParkedFetch {
             bytes_min: usize::try_from(body.min_bytes).unwrap_or(0).min(bytes_max),
             bytes_max,
             is_read_committed: body.isolation_level == 1,
+            limited: burst.map(|_| request.client_id.into()),
             source: source(broker, now, reply, body)?,
         })
     }
@@ -171,7 +179,7 @@ impl ParkedFetch {
         &mut self,
         broker: &Broker,
         context: &mut Context<'_>,
-    ) -> Result<Option<Frame>, CloseReason> {
+    ) -> Result<Option<Handled>, CloseReason> {
         let mut visit = Visit::new(broker);
         loop {
             visit.take_met_busy();
@@ -179,14 +187,17 @@ impl ParkedFetch {
                 Ok(read) => read,
                 Err(code) => {
                     self.unpark_from(&mut visit, context);
-                    return self.reply.frame(&refusal(code)).map(Some);
+                    return Ok(Some(self.reply.answered(&refusal(code))));
                 }
             };
             if self.is_enough(&look, context.now) {
                 self.unpark_from(&mut visit, context);
                 drop(visit);
+                if let Some(throttled) = self.throttle(broker, context.now, &response)? {
+                    return Ok(Some(throttled));
+                }
                 response.session_id = self.note_answer(broker, context.now, news);
-                return self.reply.frame(&response).map(Some);
+                return Ok(Some(self.reply.answered(&response)));
             }
             drop(response);
             if self.park(&mut visit, context.token) {
@@ -196,12 +207,41 @@ impl ParkedFetch {
         }
     }
 
+    /// The answer to a client that would be over its quota with what was found: it gets nothing now and the
+    /// same later, and its session has told it nothing. A full request begins no session.
+    fn throttle(
+        &self,
+        broker: &Broker,
+        now: Instant,
+        found: &FetchResponse<'static>,
+    ) -> Result<Option<Handled>, CloseReason> {
+        let Some(client_id) = &self.limited else {
+            return Ok(None);
+        };
+        let bytes = self.reply.frame(found)?.len();
+        let throttle = broker.count_bytes(Direction::Fetched, client_id, bytes, now);
+        if throttle.is_zero() {
+            return Ok(None);
+        }
+        broker.uncount_bytes(Direction::Fetched, client_id, bytes);
+        let session_id = match &self.source {
+            Source::Full { .. } => SESSION_NONE,
+            Source::Incremental { session, .. } => session.id,
+        };
+        let nothing = self.reply.answered(&FetchResponse {
+            throttle_time_ms: wire_millis(throttle),
+            session_id,
+            ..FetchResponse::default()
+        });
+        Ok(Some(nothing.throttled(now, throttle)))
+    }
+
     /// The time is over: answers with what there is. Or it is time for another look.
     pub(crate) fn handle_timeout(
         &mut self,
         broker: &Broker,
         context: &mut Context<'_>,
-    ) -> Result<Option<Frame>, CloseReason> {
+    ) -> Result<Option<Handled>, CloseReason> {
         self.look(broker, context)
     }
 

@@ -9,6 +9,7 @@
 //!
 //! - 7: zstd allowed (KIP-110); 8: record errors (KIP-467); 10: current leader (KIP-951);
 //!   13: topic ids (KIP-516).
+//! - A client over its quota of bytes is served and told how long its connection is not read (KIP-219).
 //! - Stricter than Kafka: the same partition twice is INVALID_REQUEST for both.
 //! - Not yet: transactions. A transactional batch is refused with 53 without a transactional id, as
 //!   Kafka does, and with INVALID_TXN_STATE (48) with one, since no transaction can be open.
@@ -31,6 +32,7 @@ use millstream_replica::{AckFailure, Acks, HostedPartition, Waiter};
 
 use crate::answers::Parked;
 use crate::append::{AppendRefusal, BatchToAppend, append};
+use crate::client_rates::{Direction, wire_millis};
 use crate::context::CloseReason;
 use crate::dispatch::Request;
 use crate::queued::{QueuedAppend, StoredAppend};
@@ -64,7 +66,14 @@ pub(crate) fn handle(
         waiting: Vec::new(),
     };
     let timeout = Duration::from_millis(body.timeout_ms.max(0) as u64).min(TIMEOUT_MAX);
-    step.run(context, body.topic_data, timeout)
+    let throttle = broker.count_bytes(
+        Direction::Produced,
+        request.client_id,
+        request.frame.len(),
+        context.now,
+    );
+    let handled = step.run(context, body.topic_data, timeout, throttle);
+    handled.throttled(context.now, throttle)
 }
 
 fn check_acks(acks: i16) -> Option<Acks> {
@@ -131,8 +140,12 @@ impl ProduceStep<'_> {
         context: &mut Context<'_>,
         topics: Vec<TopicProduceData<'_>>,
         timeout: Duration,
+        throttle: Duration,
     ) -> Handled {
-        let mut response = ProduceResponse::default();
+        let mut response = ProduceResponse {
+            throttle_time_ms: wire_millis(throttle),
+            ..ProduceResponse::default()
+        };
         response.responses.reserve_exact(topics.len());
         for (topic_index, topic) in topics.into_iter().enumerate() {
             let answer = self.produce_to_topic(context, topic_index as u32, topic);

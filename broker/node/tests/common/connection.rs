@@ -72,6 +72,11 @@ impl<'n> Connection<'n> {
         })
     }
 
+    /// Whether another request would be read.
+    pub fn may_send(&self) -> bool {
+        self.answers.has_room()
+    }
+
     /// The next answer, if it is ready.
     pub fn receive(&mut self) -> Option<Bytes> {
         let frame = self.answers.pop_ready()?;
