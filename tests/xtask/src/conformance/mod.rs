@@ -19,6 +19,7 @@ mod kcat;
 mod record;
 mod retention;
 mod setup;
+mod tool_tasks;
 mod verify;
 
 use std::collections::BTreeMap;
@@ -265,6 +266,11 @@ fn with_broker(
         let mut named = Report::new("console");
         compression::check_records(tools, &bootstrap, now, &mut named);
         report.add(named);
+        timed("console", "Kafka's tools", || {
+            let mut named = Report::new("console");
+            tool_tasks::check(tools, &bootstrap, folder, &mut named);
+            report.add(named);
+        });
     }
     report.check("the broker stops cleanly", broker.stop());
     if !start(broker, &second, "the broker starts again", report) {
