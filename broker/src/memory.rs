@@ -15,6 +15,30 @@ const LARGEST_REQUESTS: u64 = 4;
 const DIRECTORY_QUEUE_SHARE: u64 = 16;
 const DIRECTORY_QUEUE_MIN: u64 = 32 << 20;
 
+/// Answers that clients have not read may hold one of this many bytes of the memory.
+const ANSWERS_SHARE: u64 = 8;
+const ANSWERS_MIN: u64 = 32 << 20;
+
+/// What connections read small requests into should come to one of this many bytes of the memory.
+const CONNECTIONS_SHARE: u64 = 8;
+
+/// Bytes of records in answers that are not read yet: what was asked for
+/// (`millstream.queued.answer.bytes`), else a share of the memory.
+pub fn answer_bytes_max(configured: Option<usize>) -> usize {
+    configured.unwrap_or_else(|| {
+        let share = memory_bytes().map(|memory| memory / ANSWERS_SHARE);
+        usize::try_from(share.unwrap_or(u64::MAX).max(ANSWERS_MIN)).unwrap_or(usize::MAX)
+    })
+}
+
+/// Bytes that all connections should have together to read small requests into.
+pub fn connections_bytes_max() -> usize {
+    let share = memory_bytes().map(|memory| memory / CONNECTIONS_SHARE);
+    share.map_or(usize::MAX, |share| {
+        usize::try_from(share).unwrap_or(usize::MAX)
+    })
+}
+
 /// Bytes of appends that wait for a slow log directory: what was asked for
 /// (`millstream.log.dir.queue.bytes`), else a share of the memory.
 pub fn directory_queue_bytes_max(configured: Option<usize>) -> usize {

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use millstream_api::{GateLimits, HostPort};
@@ -17,7 +18,9 @@ use crate::config::Config;
 use crate::descriptors::connections_max;
 use crate::http::{self, Condition, Health, Status};
 use crate::logging;
-use crate::memory::{directory_queue_bytes_max, queued_bytes_max};
+use crate::memory::{
+    answer_bytes_max, connections_bytes_max, directory_queue_bytes_max, queued_bytes_max,
+};
 use crate::net::{Listener, NetLimits, Shared};
 use crate::shell::Shell;
 use crate::signals::stop_on_signal;
@@ -83,6 +86,7 @@ pub async fn run(config: Config) -> Result<(), ServeError> {
             config.queued_request_bytes_max,
             config.request_bytes_max,
         ),
+        own_bytes_max: connections_bytes_max(),
     };
     let shared = Shared::new(&limits);
     let mut listeners = Vec::new();
@@ -108,10 +112,10 @@ pub async fn run(config: Config) -> Result<(), ServeError> {
         .map_err(io::Error::other)
         .map_err(failed("opening ended early"))??;
     let node = Arc::new(node);
-    let looked_at = Arc::clone(&node);
-    health.look_by(move || condition(&looked_at));
     logging::hand_over(&node.broker.loggers);
     let shell = Shell::new(node);
+    let looked_at = Arc::clone(&shell);
+    health.look_by(move || condition(&looked_at));
     let threads = shell.start().map_err(failed("cannot start threads"))?;
     shell.carry_out(shell.node.group_shards_to_load());
     let serving: Vec<_> = listeners
@@ -187,6 +191,7 @@ fn open(config: Config, threads: usize) -> Result<Node, ServeError> {
         controller,
         quota_window: config.quota_window,
         fetch_bytes_max: config.fetch_bytes_max,
+        answer_bytes_max: answer_bytes_max(config.queued_answer_bytes_max),
         fetch_sessions_max: config.fetch_sessions_max,
         fetch_wait_max: config.fetch_wait_max,
         groups: config.groups,
@@ -220,7 +225,8 @@ fn absolute(path: &Path) -> io::Result<PathBuf> {
 }
 
 /// What there is to say of a broker that serves.
-fn condition(node: &Node) -> Condition {
+fn condition(shell: &Shell) -> Condition {
+    let node = &shell.node;
     let offline = node.offline_directories();
     let all_are = offline.len() == node.directories();
     let all = "all log directories are offline: nothing is served until the next start";
@@ -229,10 +235,14 @@ fn condition(node: &Node) -> Condition {
         .into_iter()
         .map(|(path, reason)| format!("log directory {} is offline: {reason}", path.display()));
     let short = node.short_directories().into_iter();
+    let panics = shell.panics.load(Ordering::Relaxed);
+    let panicked = (panics > 0)
+        .then(|| format!("{panics} connection(s) ended by a panic: a bug, told in the log"));
     Condition {
         unready: all_are.then(|| all.to_owned()).or_else(safe_mode),
         faults: offline
             .chain(short.map(|short| short.to_string()))
+            .chain(panicked)
             .collect(),
     }
 }

@@ -12,10 +12,12 @@
 //! ```
 //!
 //! Nothing on the network's runtime waits for a disk's sync: what waits is parked, and these threads
-//! bring the news.
+//! bring the news. A panic in one of them ends the process, for nobody would bring that news any more; one
+//! that only clears up begins again.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -34,6 +36,9 @@ const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(1);
 /// Flush rounds of a directory that may run side by side.
 const FLUSHERS: usize = 24;
 
+/// How long what only clears up rests after a panic.
+const PANIC_PAUSE: Duration = Duration::from_secs(60);
+
 /// When retention runs for the first time.
 const RETENTION_DELAY: Duration = Duration::from_secs(30);
 
@@ -46,6 +51,8 @@ pub struct Shell {
     pub node: Arc<Node>,
     /// The mailboxes of the connections.
     pub inboxes: Inboxes,
+    /// Connections that ended by a panic.
+    pub panics: AtomicU64,
     flushers: Vec<Work<()>>,
     queues: Vec<Work<()>>,
     proposals: Work<VecDeque<Proposal>>,
@@ -80,6 +87,7 @@ impl Shell {
         Arc::new(Shell {
             node,
             inboxes: Inboxes::default(),
+            panics: AtomicU64::new(0),
             flushers: (0..directories).map(|_| Work::default()).collect(),
             queues: (0..directories).map(|_| Work::default()).collect(),
             proposals: Work::default(),
@@ -105,10 +113,17 @@ impl Shell {
         threads.push(self.spawn("checkpoint", |shell| shell.run_checkpoints())?);
         threads.push(self.spawn("retention", |shell| shell.run_retention())?);
         if self.node.compaction_config().is_enabled {
-            threads.push(self.spawn("compaction", |shell| shell.run_compaction())?);
+            let rest = |shell: &Shell| shell.compaction.take(Some(PANIC_PAUSE)).is_some();
+            let body = move |shell: &Shell| {
+                begin_again("compaction", || shell.run_compaction(), || rest(shell))
+            };
+            threads.push(self.spawn("compaction", body)?);
         }
         if self.node.scrub_config().bytes_per_second_max > 0 {
-            threads.push(self.spawn("scrub", |shell| shell.run_scrub())?);
+            let rest = |shell: &Shell| shell.scrub.take(Some(PANIC_PAUSE)).is_some();
+            let body =
+                move |shell: &Shell| begin_again("scrub", || shell.run_scrub(), || rest(shell));
+            threads.push(self.spawn("scrub", body)?);
         }
         Ok(Threads(threads))
     }
@@ -119,9 +134,14 @@ impl Shell {
         body: impl FnOnce(&Shell) + Send + 'static,
     ) -> std::io::Result<JoinHandle<()>> {
         let shell = Arc::clone(self);
-        thread::Builder::new()
-            .name(name.to_owned())
-            .spawn(move || body(&shell))
+        thread::Builder::new().name(name.to_owned()).spawn(move || {
+            let ended = catch_unwind(AssertUnwindSafe(|| body(&shell)));
+            if ended.is_err() {
+                let thread = thread::current().name().unwrap_or_default().to_owned();
+                tracing::error!(thread, "a thread ended by a panic: a bug; the broker ends");
+                std::process::abort();
+            }
+        })
     }
 
     /// Ends the threads once their work is done, and waits for them.
@@ -331,6 +351,16 @@ impl Shell {
         while self.checkpoints.take(Some(CHECKPOINT_INTERVAL)).is_some() {
             self.carry_out(self.node.refresh_room());
             self.carry_out(self.node.checkpoint());
+        }
+    }
+}
+
+/// Runs something again after a panic, once `rest` says that there is still reason to.
+fn begin_again(thread: &str, body: impl Fn(), rest: impl Fn() -> bool) {
+    while catch_unwind(AssertUnwindSafe(&body)).is_err() {
+        tracing::error!(thread, "a panic: a bug; it begins again in a minute");
+        if !rest() {
+            return;
         }
     }
 }

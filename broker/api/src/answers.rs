@@ -34,6 +34,14 @@ pub enum Parked {
 }
 
 impl Parked {
+    /// The memory that it keeps, roughly, where that may be much.
+    fn bytes(&self) -> usize {
+        match self {
+            Parked::Fetch(fetch) => fetch.bytes(),
+            Parked::Produce(_) | Parked::Group(_) | Parked::Proposal(_) | Parked::Queued(_) => 0,
+        }
+    }
+
     /// When to answer with what there is. `None` where something else keeps the time.
     fn deadline(&self) -> Option<Instant> {
         match self {
@@ -90,7 +98,7 @@ pub enum CompletionEvent {
 pub struct AnswerLimits {
     /// Requests without a written answer.
     pub requests_max: usize,
-    /// Bytes of answers that are ready and not written.
+    /// Bytes of answers that are ready and not written, and of large requests that wait.
     pub bytes_max: usize,
 }
 
@@ -106,7 +114,11 @@ impl Default for AnswerLimits {
 enum Slot {
     Ready(Frame),
     Silent,
-    Parked(Box<Parked>),
+    Parked {
+        parked: Box<Parked>,
+        /// What is counted for it.
+        bytes: usize,
+    },
 }
 
 /// The answers of one connection.
@@ -116,7 +128,8 @@ pub struct AnswerQueue {
     slots: VecDeque<Slot>,
     /// The number of the request in the front slot.
     front_request: u64,
-    ready_bytes: usize,
+    /// Bytes of answers that are ready, and of large requests that are parked.
+    held_bytes: usize,
     /// Until when no further request is to be read: the client is over its quota.
     muted_until: Option<Instant>,
 }
@@ -130,7 +143,7 @@ impl AnswerQueue {
             limits,
             slots: VecDeque::new(),
             front_request: 0,
-            ready_bytes: 0,
+            held_bytes: 0,
             muted_until: None,
         }
     }
@@ -140,7 +153,13 @@ impl AnswerQueue {
     pub fn has_room(&self) -> bool {
         self.muted_until.is_none()
             && self.slots.len() < self.limits.requests_max
-            && self.ready_bytes < self.limits.bytes_max
+            && self.held_bytes < self.limits.bytes_max
+    }
+
+    /// Bytes of answers that are ready, and of large requests that wait.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        self.held_bytes
     }
 
     /// The token the next request will have.
@@ -160,7 +179,7 @@ impl AnswerQueue {
     /// Takes the outcome of the request that was given [`AnswerQueue::next_token`].
     pub fn push(&mut self, handled: Handled) -> Result<(), CloseReason> {
         let handled = unmuted(handled, &mut self.muted_until);
-        let slot = Slot::new(handled, &mut self.ready_bytes)?;
+        let slot = Slot::new(handled, &mut self.held_bytes)?;
         self.slots.push_back(slot);
         Ok(())
     }
@@ -169,12 +188,12 @@ impl AnswerQueue {
     pub fn pop_ready(&mut self) -> Option<Frame> {
         loop {
             match self.slots.front() {
-                None | Some(Slot::Parked(_)) => return None,
+                None | Some(Slot::Parked { .. }) => return None,
                 Some(Slot::Ready(_) | Slot::Silent) => {}
             }
             self.front_request += 1;
             if let Some(Slot::Ready(frame)) = self.slots.pop_front() {
-                self.ready_bytes -= frame.len();
+                self.held_bytes -= frame.len();
                 return Some(frame);
             }
         }
@@ -236,7 +255,7 @@ impl AnswerQueue {
     #[must_use]
     pub fn next_timeout(&self) -> Option<Instant> {
         let parked = self.slots.iter().filter_map(|slot| match slot {
-            Slot::Parked(parked) => parked.deadline(),
+            Slot::Parked { parked, .. } => parked.deadline(),
             Slot::Ready(_) | Slot::Silent => None,
         });
         parked.chain(self.muted_until).min()
@@ -250,7 +269,7 @@ impl AnswerQueue {
     ) -> Result<(), CloseReason> {
         self.muted_until = self.muted_until.filter(|until| *until > context.now);
         for index in 0..self.slots.len() {
-            let Slot::Parked(parked) = &self.slots[index] else {
+            let Slot::Parked { parked, .. } = &self.slots[index] else {
                 continue;
             };
             if parked
@@ -272,7 +291,9 @@ impl AnswerQueue {
     /// The connection ends: takes its requests out of the queues they wait in.
     pub fn close(&mut self, broker: &Broker, context: &mut Context<'_>) {
         for (index, slot) in std::mem::take(&mut self.slots).into_iter().enumerate() {
-            let Slot::Parked(parked) = slot else { continue };
+            let Slot::Parked { parked, .. } = slot else {
+                continue;
+            };
             context.token = self.token(index);
             match *parked {
                 Parked::Fetch(mut fetch) => fetch.unpark(broker, context),
@@ -290,12 +311,13 @@ impl AnswerQueue {
         let Some(slot) = self.slots.get_mut(index) else {
             return Ok(());
         };
-        let Slot::Parked(parked) = slot else {
+        let Slot::Parked { parked, bytes } = slot else {
             return Ok(());
         };
         if let Some(handled) = news(parked)? {
+            self.held_bytes -= *bytes;
             let handled = unmuted(handled, &mut self.muted_until);
-            *slot = Slot::new(handled, &mut self.ready_bytes)?;
+            *slot = Slot::new(handled, &mut self.held_bytes)?;
         }
         Ok(())
     }
@@ -311,14 +333,18 @@ fn unmuted(handled: Handled, muted_until: &mut Option<Instant>) -> Handled {
 }
 
 impl Slot {
-    fn new(handled: Handled, ready_bytes: &mut usize) -> Result<Slot, CloseReason> {
+    fn new(handled: Handled, held_bytes: &mut usize) -> Result<Slot, CloseReason> {
         Ok(match handled {
             Handled::Answered(frame) => {
-                *ready_bytes += frame.len();
+                *held_bytes += frame.len();
                 Slot::Ready(frame)
             }
             Handled::Silent => Slot::Silent,
-            Handled::Parked(parked) => Slot::Parked(parked),
+            Handled::Parked(parked) => {
+                let bytes = parked.bytes();
+                *held_bytes += bytes;
+                Slot::Parked { parked, bytes }
+            }
             Handled::Close(reason) => return Err(reason),
             Handled::Throttled { .. } => unreachable!("the queue has taken that off"),
         })

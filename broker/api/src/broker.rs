@@ -10,6 +10,7 @@ use millstream_metadata::{BrokerConfigTable, Configs, OFFSETS_TOPIC};
 use millstream_model::{Instant, NodeId, TopicId, WallTime};
 use millstream_replica::{HostedPartition, Released};
 
+use crate::answer_budget::AnswerBudget;
 use crate::client_rates::{ClientRates, QuotaWindow};
 use crate::directory_gate::DirectoryGates;
 use crate::fetching::{FetchSessions, WantedPartitions};
@@ -44,6 +45,8 @@ pub struct BrokerConfig {
     pub quota_window: QuotaWindow,
     /// Upper bound of a fetch answer's records (`fetch.max.bytes`).
     pub fetch_bytes_max: usize,
+    /// Bytes of records in answers that are not read yet (`millstream.queued.answer.bytes`).
+    pub answer_bytes_max: usize,
     /// Fetch sessions that are kept at most (`max.incremental.fetch.session.cache.slots`).
     pub fetch_sessions_max: usize,
     /// Upper bound of a fetch's wait.
@@ -62,6 +65,8 @@ pub struct Broker {
     pub config: BrokerConfig,
     /// Who may enter the partitions of which log directory.
     pub gates: DirectoryGates,
+    /// The answers that wait to be read by their clients.
+    pub answers: AnswerBudget,
     /// What consumers fetch from one request to the next.
     pub fetch_sessions: FetchSessions,
     /// What the process logs.
@@ -85,6 +90,7 @@ impl Broker {
     ) -> Broker {
         let shards = (0..config.group_shards).map(GroupShard::new).collect();
         Broker {
+            answers: AnswerBudget::new(config.answer_bytes_max),
             fetch_sessions: FetchSessions::new(config.fetch_sessions_max),
             config,
             gates,

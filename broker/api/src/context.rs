@@ -158,6 +158,14 @@ pub enum CloseReason {
         /// Its version.
         version: i16,
     },
+    /// The request asks for more topics than one answer may tell of.
+    #[error("the request names {asked} topics, and one may name {limit}: split it")]
+    TooManyTopics {
+        /// Topics named.
+        asked: usize,
+        /// The bound on them.
+        limit: usize,
+    },
     /// A produce with `acks=0` failed: there is no other way to say so.
     #[error("produce with acks=0 failed: {0}")]
     SilentProduceFailed(millstream_protocol::ErrorCode),

@@ -7,6 +7,7 @@
 
 #![forbid(unsafe_code)]
 
+mod answer_budget;
 mod answers;
 mod append;
 mod broker;
@@ -27,6 +28,7 @@ mod supported;
 mod view;
 mod visit;
 
+pub use answer_budget::AnswerBudget;
 pub use answers::{AnswerLimits, AnswerQueue, Completion, CompletionEvent};
 pub use append::AppendRefusal;
 pub use broker::{Broker, BrokerConfig};

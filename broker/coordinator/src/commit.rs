@@ -6,9 +6,12 @@
 //! topics by id (KIP-848). Partitions are judged one by one; the group is not looked at when none of
 //! them exists.
 //!
+//! Stricter than Kafka, which takes the last one: the same partition twice is INVALID_REQUEST for both.
+//!
 //! Offsets are not compared with the log: a client may store what it likes.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use millstream_model::{Instant, TopicId, WallTime};
 use millstream_protocol::ErrorCode;
@@ -72,11 +75,15 @@ impl Shard {
             .iter()
             .map(|topic| find(topic, context.api_version, topics))
             .collect();
+        let twice = partitions_named_twice(request);
         let mut checked = None;
         let mut response = OffsetCommitResponse::default();
         for (topic, found) in request.topics.iter().zip(&found) {
             let judged = topic.partitions.iter().map(|partition| {
                 let found = check_partition(found, partition)?;
+                if twice.contains(&named(topic, partition)) {
+                    return Err(ErrorCode::InvalidRequest);
+                }
                 checked
                     .get_or_insert_with(|| self.check_commit(now, wall, context, request))
                     .as_ref()
@@ -174,6 +181,30 @@ impl Group {
             State::Empty | State::PreparingRebalance(_) | State::Stable => Ok(()),
         }
     }
+}
+
+/// A partition as a request names it.
+type Named<'a> = (&'a str, [u8; 16], i32);
+
+fn named<'a>(
+    topic: &'a OffsetCommitRequestTopic<'_>,
+    partition: &OffsetCommitRequestPartition<'_>,
+) -> Named<'a> {
+    (&topic.name, topic.topic_id, partition.partition_index)
+}
+
+/// The partitions that a request names more than once.
+fn partitions_named_twice<'a>(request: &'a OffsetCommitRequest<'_>) -> BTreeSet<Named<'a>> {
+    let (mut seen, mut twice) = (BTreeSet::new(), BTreeSet::new());
+    for topic in &request.topics {
+        for partition in &topic.partitions {
+            let name = named(topic, partition);
+            if !seen.insert(name) {
+                twice.insert(name);
+            }
+        }
+    }
+    twice
 }
 
 fn find<'a>(

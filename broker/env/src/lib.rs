@@ -17,6 +17,7 @@ mod read_only;
 mod real;
 mod seam;
 pub mod sim;
+mod sockets;
 mod volume;
 
 pub use descriptors::raise_descriptor_limit;
@@ -25,3 +26,4 @@ pub use memory::memory_bytes;
 pub use read_only::ReadOnlyDisk;
 pub use real::{RealClock, RealDisk, RealRandom};
 pub use seam::{Clock, DirectoryEntry, Disk, File, Random, Space, Volume};
+pub use sockets::notice_lost_peers;

@@ -43,6 +43,8 @@ pub struct NodeConfig {
     pub quota_window: QuotaWindow,
     /// Upper bound of a fetch answer's records (`fetch.max.bytes`).
     pub fetch_bytes_max: usize,
+    /// Bytes of records in answers that are not read yet (`millstream.queued.answer.bytes`).
+    pub answer_bytes_max: usize,
     /// Fetch sessions that are kept at most (`max.incremental.fetch.session.cache.slots`).
     pub fetch_sessions_max: usize,
     /// Upper bound of a fetch's wait.
@@ -85,6 +87,7 @@ impl Default for NodeConfig {
             controller: ControllerSettings::default(),
             quota_window: QuotaWindow::default(),
             fetch_bytes_max: 55 << 20,
+            answer_bytes_max: 512 << 20,
             fetch_sessions_max: 1000,
             fetch_wait_max: Duration::from_secs(60),
             groups: GroupConfig::default(),

@@ -155,6 +155,7 @@ impl Node {
             known_configs: Arc::clone(&config.controller.known_configs),
             quota_window: config.quota_window,
             fetch_bytes_max: config.fetch_bytes_max,
+            answer_bytes_max: config.answer_bytes_max,
             fetch_sessions_max: config.fetch_sessions_max,
             fetch_wait_max: config.fetch_wait_max,
             groups: config.groups.clone(),

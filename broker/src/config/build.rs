@@ -46,6 +46,8 @@ pub(super) fn build(settings: &Layered) -> Result<(Config, Vec<String>), ConfigE
         groups: groups(settings),
         group_expiry_interval: millis(settings, "offsets.retention.check.interval.ms"),
         request_bytes_max: settings.size("socket.request.max.bytes"),
+        queued_answer_bytes_max: usize::try_from(settings.number("millstream.queued.answer.bytes"))
+            .ok(),
         queued_request_bytes_max: usize::try_from(settings.number("queued.max.request.bytes")).ok(),
         connections_max: connections_max(settings),
         connection_idle_max: millis(settings, "connections.max.idle.ms"),

@@ -83,6 +83,9 @@ pub struct Config {
     /// Bytes of unfinished requests held at once, beyond what is every connection's own
     /// (`queued.max.request.bytes`); none: a share of the memory.
     pub queued_request_bytes_max: Option<usize>,
+    /// Bytes of answers held for clients that have not read them (`millstream.queued.answer.bytes`); none: a share
+    /// of the memory.
+    pub queued_answer_bytes_max: Option<usize>,
     /// Connections open at once (`max.connections`); none: as many as the descriptors allow.
     pub connections_max: Option<usize>,
     /// How long a connection may be silent (`connections.max.idle.ms`).

@@ -1,13 +1,21 @@
 //! A connection's part in the budget of unfinished requests.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use millstream_api::{FrameBudget, FrameTicket};
 use tokio::sync::Notify;
 
+use super::frame_reader::{ALLOWANCE, BUFFER_MIN};
+
 /// The budget that all connections share.
-pub struct SharedBudget(Mutex<State>);
+pub struct SharedBudget {
+    state: Mutex<State>,
+    /// What the connections' own parts should come to, all together.
+    own_bytes_max: usize,
+    connections: AtomicUsize,
+}
 
 struct State {
     budget: FrameBudget,
@@ -16,13 +24,23 @@ struct State {
 }
 
 impl SharedBudget {
-    /// A budget of `bytes_max` in all, for frames of at most `frame_bytes_max`.
+    /// A budget of `bytes_max` in all, for frames of at most `frame_bytes_max`, beside what is the
+    /// connections' own, `own_bytes_max` all together.
     #[must_use]
-    pub fn new(bytes_max: usize, frame_bytes_max: usize) -> Arc<SharedBudget> {
-        Arc::new(SharedBudget(Mutex::new(State {
+    pub fn new(
+        bytes_max: usize,
+        frame_bytes_max: usize,
+        own_bytes_max: usize,
+    ) -> Arc<SharedBudget> {
+        let state = State {
             budget: FrameBudget::new(bytes_max, frame_bytes_max),
             wakers: BTreeMap::new(),
-        })))
+        };
+        Arc::new(SharedBudget {
+            state: Mutex::new(state),
+            own_bytes_max,
+            connections: AtomicUsize::new(0),
+        })
     }
 
     /// Bytes charged, and frames that wait.
@@ -34,7 +52,7 @@ impl SharedBudget {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         // A broken invariant of the budget is told by everyone who comes after, not by this lock.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -51,11 +69,19 @@ impl Charge {
     /// A connection that has charged nothing.
     #[must_use]
     pub fn new(shared: Arc<SharedBudget>) -> Charge {
+        shared.connections.fetch_add(1, Ordering::Relaxed);
         Charge {
             shared,
             frame: None,
             granted: Arc::new(Notify::new()),
         }
+    }
+
+    /// The buffer that is the connection's own: less where there are many, down to what small requests need.
+    #[must_use]
+    pub fn allowance(&self) -> usize {
+        let connections = self.shared.connections.load(Ordering::Relaxed).max(1);
+        (self.shared.own_bytes_max / connections).clamp(BUFFER_MIN, ALLOWANCE)
     }
 
     /// Whether the frame has gone beyond the connection's own part.
@@ -121,6 +147,7 @@ impl Charge {
 impl Drop for Charge {
     fn drop(&mut self) {
         self.release();
+        self.shared.connections.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -130,7 +157,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_waits_is_woken_when_another_gives_back() {
-        let shared = SharedBudget::new(15, 10);
+        let shared = SharedBudget::new(15, 10, usize::MAX);
         let [mut first, mut second, mut third] = [(); 3].map(|()| Charge::new(Arc::clone(&shared)));
         assert!(first.grow(10));
         assert!(second.grow(4));
@@ -146,7 +173,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_leaves_while_waiting_lets_the_next_go_on() {
-        let shared = SharedBudget::new(15, 10);
+        let shared = SharedBudget::new(15, 10, usize::MAX);
         let [mut first, mut second, mut third] = [(); 3].map(|()| Charge::new(Arc::clone(&shared)));
         assert!(first.grow(10));
         assert!(!second.grow(6));
@@ -157,8 +184,28 @@ mod tests {
     }
 
     #[test]
+    fn what_is_a_connection_s_own_shrinks_where_there_are_many() {
+        let shared = SharedBudget::new(10, 10, 1 << 20);
+        let crowd = |count| -> Vec<Charge> {
+            let charges = (0..count).map(|_| Charge::new(Arc::clone(&shared)));
+            charges.collect()
+        };
+        let few = crowd(16);
+        assert_eq!(few[0].allowance(), 64 << 10);
+        let more = crowd(112);
+        assert_eq!(few[0].allowance(), 8 << 10);
+        let _many = crowd(1000);
+        assert_eq!(few[0].allowance(), BUFFER_MIN);
+        drop(more);
+        drop(_many);
+        assert_eq!(few[0].allowance(), 64 << 10);
+        drop(few);
+        assert_eq!(Charge::new(shared).allowance(), ALLOWANCE);
+    }
+
+    #[test]
     fn a_guess_is_taken_or_left() {
-        let shared = SharedBudget::new(10, 10);
+        let shared = SharedBudget::new(10, 10, usize::MAX);
         let [mut first, mut second] = [(); 2].map(|()| Charge::new(Arc::clone(&shared)));
         assert!(first.begin(3));
         assert!(!second.begin(3));

@@ -4,22 +4,27 @@
 //! The task owns its state. Each turn takes the news, cuts and handles what has been read, writes
 //! what is ready, then sleeps until one of these can go on. Reading stops while the client has too
 //! many answers outstanding, and while a large request waits for its part of the budget; a client that
-//! does not read its answers is closed.
+//! does not read its answers is closed. A panic in a turn costs the connection and nothing else.
 
 use std::io;
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use millstream_api::{AnswerLimits, AnswerQueue, Client, Context, Effect, handle_frame};
+use millstream_api::{
+    AnswerBudget, AnswerLimits, AnswerQueue, Client, Context, Effect, handle_frame,
+};
 use millstream_model::Instant;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
 use super::charge::Charge;
-use super::frame_reader::{ALLOWANCE, FrameError, FrameReader};
+use super::complaints::Complaints;
+use super::frame_reader::{FrameError, FrameReader};
 use super::inbox::Inbox;
-use super::listener::NetLimits;
+use super::listener::{NetLimits, Shared};
 use super::outgoing::Outgoing;
 use crate::shell::Shell;
 
@@ -27,6 +32,12 @@ use crate::shell::Shell;
 const FRAME_DEADLINE: Duration = Duration::from_secs(10);
 /// A client that takes no byte of a waiting answer for this long is closed.
 const WRITE_DEADLINE: Duration = Duration::from_secs(60);
+/// The same while there is no room for answers.
+const WRITE_DEADLINE_PRESSED: Duration = Duration::from_secs(10);
+/// A buffer in which nothing has arrived for this long is given back.
+const IDLE_BUFFER: Duration = Duration::from_secs(1);
+/// Whoever wakes up so much later than it was to was held up with the whole broker.
+const STALL_MIN: Duration = Duration::from_secs(1);
 /// Frames handled before the task writes and lets others run.
 const FRAMES_PER_TURN: usize = 16;
 
@@ -41,8 +52,12 @@ pub enum Ended {
     Idle(Duration),
     #[error("a request of {0} bytes did not arrive in time")]
     FrameTimeout(usize),
-    #[error("{0} bytes of answers were not read for {WRITE_DEADLINE:?}")]
-    NotReading(usize),
+    #[error("{0} bytes of answers were not read for {1:?}")]
+    NotReading(usize, Duration),
+    #[error("{0} bytes of answers are not read yet, and there is no room for more")]
+    NoRoom(usize),
+    #[error("a panic in the broker: a bug, told above")]
+    Panicked,
     #[error(transparent)]
     Frame(#[from] FrameError),
     #[error("{0}")]
@@ -66,6 +81,9 @@ pub struct Connection {
     awaits_budget: bool,
     answers: AnswerQueue,
     outgoing: Outgoing,
+    /// What the broker's budget counts of these two.
+    counted_answers: usize,
+    complaints: Arc<Complaints>,
     /// When the frame being read began.
     frame_began: Option<Instant>,
     /// Since when the broker does not read, for a reason of its own.
@@ -86,7 +104,7 @@ impl Connection {
         client: Client,
         shell: Arc<Shell>,
         limits: NetLimits,
-        charge: Charge,
+        shared: &Shared,
     ) -> Connection {
         tracing::debug!(connection = id, %peer, "connection accepted");
         let now = shell.node.now();
@@ -98,10 +116,12 @@ impl Connection {
             client,
             reader: FrameReader::new(limits.frame_bytes_max),
             limits,
-            charge,
+            charge: Charge::new(Arc::clone(&shared.budget)),
             awaits_budget: false,
             answers: AnswerQueue::new(id, AnswerLimits::default()),
             outgoing: Outgoing::default(),
+            counted_answers: 0,
+            complaints: Arc::clone(&shared.complaints),
             frame_began: None,
             paused: None,
             last_active: now,
@@ -119,25 +139,41 @@ impl Connection {
             this.answers.close(&this.shell.node.broker, context);
         });
         self.shell.carry_out(effects);
-        let connection = self.id;
+        let budget = &self.shell.node.broker.answers;
+        let _nothing_is_left = budget.count(self.counted_answers, 0);
+        self.say(&ended);
+    }
+
+    /// Says in the log why the connection ended. Of what peers do wrong, not more than a line a minute each.
+    fn say(&self, ended: &Ended) {
+        let (connection, client) = (self.id, &*self.client.host);
         match ended {
             Ended::ByPeer | Ended::Stopping | Ended::Idle(_) | Ended::Socket(_) => {
                 tracing::debug!(connection, reason = %ended, "connection closed");
             }
-            _ => tracing::warn!(
-                connection,
-                client = self.client.host,
-                reason = %ended,
-                "connection refused"
-            ),
+            Ended::Panicked => {
+                tracing::error!(connection, client, reason = %ended, "connection closed");
+            }
+            _ => {
+                let now = self.shell.node.now();
+                if let Some(unsaid) = self.complaints.begin(client, now) {
+                    tracing::warn!(connection, client, reason = %ended, unsaid, "connection refused");
+                }
+            }
         }
     }
 
     async fn serve(&mut self, mut stop: watch::Receiver<bool>) -> Ended {
         loop {
-            let may_go_on = match self.turn() {
-                Ok(may_go_on) => may_go_on,
-                Err(ended) => return ended,
+            // What a panic leaves behind is only taken out of the queues where others would find it.
+            let turn = catch_unwind(AssertUnwindSafe(|| self.turn()));
+            let may_go_on = match turn {
+                Ok(Ok(may_go_on)) => may_go_on,
+                Ok(Err(ended)) => return ended,
+                Err(_told_by_the_hook) => {
+                    self.shell.panics.fetch_add(1, Ordering::Relaxed);
+                    return Ended::Panicked;
+                }
             };
             if *stop.borrow() && self.answers.is_empty() && self.outgoing.is_empty() {
                 return Ended::Stopping;
@@ -165,11 +201,32 @@ impl Connection {
                 () = self.inbox.wait() => {}
                 _ = stop.changed() => {}
                 () = tokio::time::sleep(wait) => {
-                    if let Some(ended) = on_timeout {
+                    if !self.was_stalled(until) && let Some(ended) = on_timeout {
                         return ended;
                     }
+                    self.release_idle_buffer();
                 }
             }
+        }
+    }
+
+    /// Whether the broker was held up: it wakes up long after `until`. What did not come or go meanwhile is not
+    /// the peer's fault, so all its deadlines begin anew.
+    fn was_stalled(&mut self, until: Instant) -> bool {
+        let now = self.shell.node.now();
+        if now.since(until) < STALL_MIN {
+            return false;
+        }
+        self.last_active = now;
+        self.last_written = now;
+        self.frame_began = self.frame_began.map(|_| now);
+        true
+    }
+
+    /// Most connections are silent most of the time, and what they read into last is memory all the same.
+    fn release_idle_buffer(&mut self) {
+        if self.shell.node.now() >= self.last_active.after(IDLE_BUFFER) {
+            self.reader.release_unused();
         }
     }
 
@@ -193,6 +250,7 @@ impl Connection {
             }
         }
         self.write()?;
+        self.count_answers()?;
         self.note_pause();
         Ok(handled == FRAMES_PER_TURN)
     }
@@ -226,7 +284,8 @@ impl Connection {
     /// frame waits for the budget.
     fn granted_space(&mut self) -> Option<usize> {
         let wanted = self.reader.wanted();
-        let beyond = wanted.saturating_sub(ALLOWANCE);
+        let allowance = self.charge.allowance();
+        let beyond = wanted.saturating_sub(allowance);
         if beyond == 0 {
             return Some(wanted);
         }
@@ -234,7 +293,7 @@ impl Connection {
             Some(_) => self.charge.grow(beyond).then_some(wanted),
             // A buffer for a frame of which nothing is known is worth no waiting.
             None if self.charge.is_held() || self.charge.begin(beyond) => Some(wanted),
-            None => Some(ALLOWANCE),
+            None => Some(allowance),
         }
     }
 
@@ -343,6 +402,18 @@ impl Connection {
         Ok(())
     }
 
+    /// Has the broker's budget count what waits to be written.
+    fn count_answers(&mut self) -> Result<(), Ended> {
+        let held = self.answers.held_bytes() + self.outgoing.len();
+        if held <= AnswerBudget::OWN_BYTES && self.counted_answers == 0 {
+            return Ok(());
+        }
+        let budget = &self.shell.node.broker.answers;
+        let counted = budget.count(self.counted_answers, held);
+        self.counted_answers = counted.ok_or(Ended::NoRoom(held))?;
+        Ok(())
+    }
+
     fn next_deadline(&self) -> (Instant, Option<Ended>) {
         let idle_max = self.limits.idle_max;
         // Who waits for an answer, or for the broker to read, is not idle, however long that takes.
@@ -371,8 +442,19 @@ impl Connection {
             );
         }
         if !self.outgoing.is_empty() {
-            let ended = Ended::NotReading(self.outgoing.len());
-            consider(self.last_written.after(WRITE_DEADLINE), Some(ended));
+            let is_pressed = self.shell.node.broker.answers.room() == 0;
+            let deadline = match is_pressed {
+                true => WRITE_DEADLINE_PRESSED,
+                false => WRITE_DEADLINE,
+            };
+            let ended = Ended::NotReading(self.outgoing.len(), deadline);
+            consider(self.last_written.after(deadline), Some(ended));
+            // The room may go meanwhile.
+            let now = self.shell.node.now();
+            consider(now.after(WRITE_DEADLINE_PRESSED), None);
+        }
+        if self.reader.has_unused_buffer() && self.paused.is_none() {
+            consider(self.last_active.after(IDLE_BUFFER), None);
         }
         next
     }

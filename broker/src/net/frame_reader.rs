@@ -19,9 +19,9 @@ use bytes::{Bytes, BytesMut};
 /// Bytes of the length prefix.
 const PREFIX: usize = 4;
 /// The smallest buffer: several small requests fit.
-const BUFFER_MIN: usize = 4 << 10;
-/// The buffer that every connection may have without asking: batches of 64 KiB, which producers are
-/// often set to, with the request around them.
+pub const BUFFER_MIN: usize = 4 << 10;
+/// The buffer that every connection may have without asking, where there are not too many: batches of
+/// 64 KiB, which producers are often set to, with the request around them.
 pub const ALLOWANCE: usize = 65 << 10;
 /// The largest buffer that is made because the last frame was as long. A short frame that follows may
 /// pin it whole until its batch leaves the cache.
@@ -92,6 +92,12 @@ impl FrameReader {
             self.buffer = larger;
         }
         &mut self.buffer
+    }
+
+    /// Whether there is a buffer in which nothing has arrived.
+    #[must_use]
+    pub fn has_unused_buffer(&self) -> bool {
+        self.buffer.is_empty() && self.buffer.capacity() > 0
     }
 
     /// Gives back a buffer in which nothing has arrived.

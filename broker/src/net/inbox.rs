@@ -60,6 +60,13 @@ impl Inboxes {
         inboxes.remove(&connection);
     }
 
+    /// Mailboxes that are open.
+    #[cfg(test)]
+    pub fn count(&self) -> usize {
+        let inboxes = self.by_connection.read();
+        inboxes.unwrap_or_else(PoisonError::into_inner).len()
+    }
+
     /// Delivers news; what is for a connection that ended is dropped.
     pub fn deliver(&self, completions: impl IntoIterator<Item = Completion>) {
         let inboxes = self

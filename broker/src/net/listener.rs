@@ -7,16 +7,23 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use millstream_api::{Client, HostPort};
+use millstream_env::notice_lost_peers;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 
-use super::charge::{Charge, SharedBudget};
+use super::charge::SharedBudget;
+use super::complaints::Complaints;
 use super::connection::Connection;
 use crate::shell::Shell;
 
 /// How long accepting pauses after it failed, for instance for want of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// After so much silence a peer is asked whether it is there still.
+const PEER_SILENCE: Duration = Duration::from_secs(60);
+/// A peer that has not answered for so long is not there any more.
+const PEER_UNREACHABLE: Duration = Duration::from_secs(60);
 
 /// Bounds of the network.
 #[derive(Clone, Debug)]
@@ -35,6 +42,8 @@ pub struct NetLimits {
     /// Bytes of unfinished requests held at once, beyond what is every connection's own
     /// (`queued.max.request.bytes`).
     pub queued_bytes_max: usize,
+    /// What is every connection's own, all together.
+    pub own_bytes_max: usize,
 }
 
 /// What the connections of all listeners share.
@@ -45,6 +54,8 @@ pub struct Shared {
     places: usize,
     /// The bytes of unfinished requests.
     pub(super) budget: Arc<SharedBudget>,
+    /// What was said of peers.
+    pub(super) complaints: Arc<Complaints>,
 }
 
 impl Shared {
@@ -55,7 +66,12 @@ impl Shared {
         Shared {
             room: Arc::new(Semaphore::new(places)),
             places,
-            budget: SharedBudget::new(limits.queued_bytes_max, limits.frame_bytes_max),
+            budget: SharedBudget::new(
+                limits.queued_bytes_max,
+                limits.frame_bytes_max,
+                limits.own_bytes_max,
+            ),
+            complaints: Arc::default(),
         }
     }
 }
@@ -87,6 +103,8 @@ impl Listener {
         limits: NetLimits,
     ) -> io::Result<Listener> {
         let listener = TcpListener::bind((address.host.as_str(), address.port)).await?;
+        // Connections have it from their listener.
+        notice_lost_peers(&listener, PEER_SILENCE, PEER_UNREACHABLE)?;
         Ok(Listener {
             listener,
             advertised,
@@ -143,7 +161,15 @@ impl Listener {
         let limit = shell.node.dynamic_connections_max();
         let limit = limit.unwrap_or(self.limits.connections_max);
         let Some(place) = shared.enter(limit) else {
-            tracing::warn!(%peer, max.connections = limit, "connection refused: all are taken");
+            let (host, now) = (peer.ip().to_string(), shell.node.now());
+            if let Some(unsaid) = shared.complaints.begin(&host, now) {
+                tracing::warn!(
+                    %peer,
+                    max.connections = limit,
+                    unsaid,
+                    "connection refused: all are taken"
+                );
+            }
             return;
         };
         match self.connection(stream, peer, shell, shared) {
@@ -182,7 +208,7 @@ impl Listener {
             client,
             Arc::clone(shell),
             self.limits.clone(),
-            Charge::new(Arc::clone(&shared.budget)),
+            shared,
         ))
     }
 }

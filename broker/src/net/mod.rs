@@ -1,6 +1,7 @@
 //! Sockets: accepting them, cutting what they send into frames, writing what they are owed.
 
 mod charge;
+mod complaints;
 mod connection;
 mod frame_reader;
 mod inbox;

@@ -2,11 +2,14 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod hostile;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use millstream_api::{HostPort, Proposal};
+use millstream_env::Clock;
 use millstream_env::sim::{SimClock, SimDisk, SimRandom};
 use millstream_metadata::QuotaAlteration;
 use millstream_model::{RequestToken, WallTime};
@@ -32,6 +35,7 @@ struct Server {
     address: SocketAddr,
     clock: Arc<SimClock>,
     node: Arc<Node>,
+    shell: Arc<Shell>,
     budget: Arc<SharedBudget>,
     _stop: watch::Sender<bool>,
 }
@@ -40,9 +44,20 @@ impl Server {
     /// Takes requests of 1 MiB and holds as many bytes of unfinished ones as `queued_bytes_max` says.
     async fn start(queued_bytes_max: usize) -> Server {
         let clock = Arc::new(SimClock::new(WallTime(1_700_000_000_000)));
+        let seen = Arc::clone(&clock) as _;
+        Server::start_on(clock, seen, queued_bytes_max, node_config()).await
+    }
+
+    /// The node goes by the clock `seen`.
+    async fn start_on(
+        clock: Arc<SimClock>,
+        seen: Arc<dyn Clock>,
+        queued_bytes_max: usize,
+        config: NodeConfig,
+    ) -> Server {
         let random = Arc::new(SimRandom::new(1));
         let disk = Arc::new(SimDisk::default());
-        let node = Node::open(disk, Arc::clone(&clock) as _, random, node_config()).unwrap();
+        let node = Node::open(disk, seen, random, config).unwrap();
         let node = Arc::new(node);
         let limits = NetLimits {
             frame_bytes_max: MIB,
@@ -51,6 +66,7 @@ impl Server {
             connections_max: 100,
             connections_bound: 100,
             queued_bytes_max,
+            own_bytes_max: usize::MAX,
         };
         let shared = Shared::new(&limits);
         let budget = Arc::clone(&shared.budget);
@@ -58,11 +74,13 @@ impl Server {
         let listener = Listener::bind(&any, None, limits).await.unwrap();
         let address = listener.local_address().unwrap();
         let (stop, stopped) = watch::channel(false);
-        tokio::spawn(listener.run(Shell::new(Arc::clone(&node)), shared, stopped));
+        let shell = Shell::new(Arc::clone(&node));
+        tokio::spawn(listener.run(Arc::clone(&shell), shared, stopped));
         Server {
             address,
             clock,
             node,
+            shell,
             budget,
             _stop: stop,
         }

@@ -3,8 +3,8 @@
 //! Strings and byte arrays borrow from the frame; record batches share it. The only memory a
 //! message takes are its arrays. Before one is reserved, its count is compared with what the frame
 //! still holds (in units of the element's smallest wire form), then its size is charged to the
-//! frame's heap budget: the larger of 64 KiB and 16 times the frame. So a few bytes of wire cannot
-//! buy megabytes of heap.
+//! frame's heap budget: the larger of 64 KiB and 16 times the frame, and never more than 64 MiB. So a
+//! few bytes of wire cannot buy megabytes of heap.
 
 use std::borrow::Cow;
 use std::mem::size_of;
@@ -17,6 +17,8 @@ use super::{DecodeError, Records, STRING_BYTES_MAX};
 const BUDGET_MIN: usize = 64 << 10;
 /// Heap per byte of frame beyond that.
 const BUDGET_PER_BYTE: usize = 16;
+/// Heap that no frame goes past, however long it is: a million elements.
+const BUDGET_MAX: usize = 64 << 20;
 /// What the first record batch costs: the frame becomes shared.
 const SHARING_BYTES: usize = 64;
 /// Unknown tagged fields allowed in one struct.
@@ -42,7 +44,8 @@ impl<'a> Decoder<'a> {
     /// Begins at the start of a frame (without its length prefix).
     #[must_use]
     pub fn new(frame: &'a Bytes) -> Decoder<'a> {
-        let budget = BUDGET_MIN.max(frame.len().saturating_mul(BUDGET_PER_BYTE));
+        let budget = frame.len().saturating_mul(BUDGET_PER_BYTE);
+        let budget = budget.clamp(BUDGET_MIN, BUDGET_MAX);
         Decoder {
             frame,
             position: 0,

@@ -60,7 +60,7 @@ pub enum DecodeError {
     /// The decoded form would take more memory than a frame of this size may.
     #[error(
         "decoding needs {needed} bytes more than the frame's heap budget of {budget} \
-         (the larger of 64 KiB and 16 times the frame); send less in one request"
+         (16 times the frame, from 64 KiB to 64 MiB); send less in one request"
     )]
     OverBudget {
         /// The frame's whole budget.

@@ -15,6 +15,8 @@ pub(crate) use sessions::{FetchSession, SessionState};
 pub(crate) struct Look {
     pub bytes_left: usize,
     pub bytes_found: usize,
+    /// Whether the first records may be more than that, so that one large batch does not stop a consumer.
+    pub may_exceed: bool,
     pub has_error: bool,
     pub has_readable: bool,
 }

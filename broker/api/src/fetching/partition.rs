@@ -224,7 +224,7 @@ fn read_partition(
     let max_bytes = usize::try_from(wanted.partition_max_bytes)
         .unwrap_or(0)
         .min(look.bytes_left);
-    let is_first = look.bytes_found == 0;
+    let is_first = look.bytes_found == 0 && look.may_exceed;
     let read = partition
         .read(offset, max_bytes, is_first)
         .map_err(|error| {

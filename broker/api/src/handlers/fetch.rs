@@ -6,6 +6,8 @@
 //!
 //! - A partition of a slow log directory in which somebody is busy is passed by: the answer says nothing
 //!   new of it, and a request that waits looks again soon.
+//! - A look reads no more than there is room for among the answers that clients have not read yet
+//!   (`answer_budget.rs`); without room it waits.
 //! - The first partition with data gives at least one whole batch whatever the limits, so a batch
 //!   larger than the limits does not stop a consumer.
 //! - 5: log start offset; 7: fetch sessions (KIP-227), see `fetching/sessions.rs`; 9: leader epoch check
@@ -37,10 +39,13 @@ use crate::fetching::{
 };
 use crate::reply::Reply;
 use crate::visit::Visit;
-use crate::{Broker, Context, Handled, View};
+use crate::{AnswerBudget, Broker, Context, Handled, View};
 
-/// After this a look that passed by a busy partition is repeated.
+/// After this a look that passed by a busy partition, or found no room for an answer, is repeated.
 const BUSY_RETRY: Duration = Duration::from_millis(20);
+
+/// What a partition takes while it is asked for, with its place in the maps and in the queue it waits in.
+const PARTITION_BYTES: usize = 2 * size_of::<WantedPartition>() + 64;
 
 const SESSION_NONE: i32 = 0;
 const SESSION_EPOCH_INITIAL: i32 = 0;
@@ -83,6 +88,8 @@ pub struct ParkedFetch {
     next_look: Option<Instant>,
     bytes_min: usize,
     bytes_max: usize,
+    /// Whether the last look found less room for an answer than it may have.
+    is_short_of_room: bool,
     is_read_committed: bool,
     /// The client, where it has a quota of bytes.
     limited: Option<Box<str>>,
@@ -164,10 +171,20 @@ impl ParkedFetch {
             next_look: None,
             bytes_min: usize::try_from(body.min_bytes).unwrap_or(0).min(bytes_max),
             bytes_max,
+            is_short_of_room: false,
             is_read_committed: body.isolation_level == 1,
             limited: burst.map(|_| request.client_id.into()),
             source: source(broker, now, reply, body)?,
         })
+    }
+
+    /// The memory that it keeps while it is parked, roughly. What is a session's is counted there.
+    pub(crate) fn bytes(&self) -> usize {
+        let own = match &self.source {
+            Source::Full { partitions, .. } => partitions.len() * PARTITION_BYTES,
+            Source::Incremental { .. } => 0,
+        };
+        own + self.parked_on.len() * size_of::<Arc<HostedPartition>>()
     }
 
     pub(crate) fn deadline(&self) -> Instant {
@@ -183,7 +200,8 @@ impl ParkedFetch {
         let mut visit = Visit::new(broker);
         loop {
             visit.take_met_busy();
-            let (mut response, look, news) = match self.read(&mut visit) {
+            let room = broker.answers.room();
+            let (mut response, look, news) = match self.read(&mut visit, room) {
                 Ok(read) => read,
                 Err(code) => {
                     self.unpark_from(&mut visit, context);
@@ -201,7 +219,8 @@ impl ParkedFetch {
             }
             drop(response);
             if self.park(&mut visit, context.token) {
-                self.next_look = visit.take_met_busy().then(|| context.now.after(BUSY_RETRY));
+                let looks_again = visit.take_met_busy() || self.is_short_of_room;
+                self.next_look = looks_again.then(|| context.now.after(BUSY_RETRY));
                 return Ok(None);
             }
         }
@@ -262,6 +281,7 @@ impl ParkedFetch {
 
     fn is_enough(&self, look: &Look, now: Instant) -> bool {
         look.bytes_found >= self.bytes_min
+            || (self.is_short_of_room && look.bytes_found > 0)
             || look.has_error
             || !look.has_readable
             || now >= self.deadline
@@ -289,13 +309,19 @@ impl ParkedFetch {
         is_parked
     }
 
+    /// `room`: bytes of records that the broker has room for.
     fn read(
         &mut self,
         visit: &mut Visit<'_>,
+        room: usize,
     ) -> Result<(FetchResponse<'static>, Look, Vec<News>), ErrorCode> {
+        // What is small takes no room.
+        let bytes_max = self.bytes_max.min(room.max(AnswerBudget::OWN_BYTES));
+        self.is_short_of_room = bytes_max < self.bytes_max;
         let mut look = Look {
-            bytes_left: self.bytes_max,
+            bytes_left: bytes_max,
             bytes_found: 0,
+            may_exceed: room > 0,
             has_error: false,
             has_readable: false,
         };
