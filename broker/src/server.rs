@@ -192,6 +192,7 @@ fn open(config: Config, threads: usize) -> Result<Node, ServeError> {
         quota_window: config.quota_window,
         fetch_bytes_max: config.fetch_bytes_max,
         answer_bytes_max: answer_bytes_max(config.queued_answer_bytes_max),
+        recovery_threads: config.recovery_threads,
         fetch_sessions_max: config.fetch_sessions_max,
         fetch_wait_max: config.fetch_wait_max,
         groups: config.groups,

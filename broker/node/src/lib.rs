@@ -16,6 +16,7 @@ mod dynamic;
 mod flush;
 mod flush_queue;
 mod groups;
+mod hosting;
 mod metadata;
 mod node;
 mod open;

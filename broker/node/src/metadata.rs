@@ -6,18 +6,17 @@ use std::sync::{Arc, PoisonError};
 use millstream_api::{
     Completion, CompletionEvent, Effect, HostedTopic, MetadataLog, Proposal, ProposalAnswer,
 };
-use millstream_env::is_disk_failure;
-use millstream_log::{Log, LogConfig, LogPlace};
+use millstream_log::LogConfig;
 use millstream_metadata::{
-    Controller, Decision, Image, Record, RecordError, ResourceChange, TopicConfig, TopicImage,
+    Controller, Decision, Image, Record, RecordError, ResourceChange, TopicConfig,
 };
-use millstream_model::{LeaderEpoch, Offset, RequestToken, TopicPartition};
+use millstream_model::{LeaderEpoch, Offset, RequestToken};
 use millstream_protocol::ErrorCode;
 use millstream_quorum::{Entry, Quorum};
-use millstream_replica::{Durability, HostedPartition, Partition};
+use millstream_replica::{Durability, HostedPartition};
 
 use crate::open::new_id;
-use crate::placement::{Displaced, Found};
+use crate::placement::Found;
 use crate::sweep::DELETED;
 use crate::{LogDirectory, Node};
 
@@ -226,10 +225,7 @@ impl Node {
                 .collect(),
         };
         let found = Found::default();
-        let hosted: Vec<_> = touched
-            .into_iter()
-            .map(|topic| self.host(&image, topic, &found))
-            .collect();
+        let hosted = self.host(&image, &touched, &found);
         let before = Arc::clone(&self.broker.view());
         self.broker
             .publish(before.changed(image, owner.log(), &removed, hosted.clone()));
@@ -272,91 +268,13 @@ impl Node {
         Ok(())
     }
 
-    /// Opens the partitions of a topic that are not open yet. One that cannot be opened is offline:
-    /// it exists all the same, and the others are served.
-    pub(crate) fn host(
+    /// The settings of a topic's logs, but for the seed of their jitter.
+    pub(crate) fn log_config(
         &self,
         image: &Image,
-        topic: &TopicImage,
-        found: &Found,
-    ) -> Arc<HostedTopic> {
-        let layers = self.layers(image);
-        let config = TopicConfig::resolve(Some(topic), &layers);
-        let view = self.broker.view();
-        let present = view.topic_by_id(topic.id);
-        let mut partitions = Vec::with_capacity(topic.partitions.len());
-        for (index, partition) in topic.partitions.iter().enumerate() {
-            let index = index as i32;
-            if let Some(open) = present.and_then(|topic| topic.partition(index)) {
-                partitions.push(Arc::clone(open));
-                continue;
-            }
-            let name = TopicPartition {
-                topic: topic.name.clone(),
-                partition: index,
-            };
-            let directory_index = match self.locate(image, &topic.name, index, partition, found) {
-                Ok(directory) => directory,
-                Err(Displaced { directory, reason }) => {
-                    tracing::error!(partition = %name, %reason, "partition is offline until the next start");
-                    let directory = directory.unwrap_or(usize::MAX);
-                    let hosted = HostedPartition::offline(name, topic.id, directory);
-                    partitions.push(Arc::new(hosted));
-                    continue;
-                }
-            };
-            let directory = &self.directories[directory_index];
-            let place = LogPlace {
-                disk: Arc::clone(&self.disk),
-                directory: directory.partition_path(&topic.name, index),
-                topic_id: topic.id,
-                cache_budget: self.cache_budget.clone(),
-            };
-            let log_config = LogConfig {
-                segment_jitter_seed: self.random.next_u64(),
-                ..self.log_config(image, &config, topic.is_internal())
-            };
-            let noted = directory.noted(topic.id, index);
-            let leads_in = Some(partition.leader_epoch);
-            let opened = Log::open(place, log_config, noted, leads_in, self.wall_time());
-            let durability = durability(&config);
-            let mut awaits_cut = false;
-            let hosted = match opened {
-                Ok((mut log, _recovery)) => {
-                    log.set_room(Arc::clone(&directory.room.room));
-                    awaits_cut = log.awaits_cut();
-                    let partition = Partition::new(log, partition.leader_epoch, durability);
-                    HostedPartition::new(name, topic.id, directory_index, partition)
-                }
-                Err(error) => {
-                    tracing::error!(partition = %name, %error, "partition is offline until the next start");
-                    if let millstream_log::OpenError::Io { source, .. } = &error
-                        && !found.is_start
-                        && is_disk_failure(source)
-                    {
-                        // There was nothing to read in a new partition: it could not be written.
-                        directory.fail(&error);
-                    }
-                    HostedPartition::offline(name, topic.id, directory_index)
-                }
-            };
-            let hosted = Arc::new(hosted);
-            if awaits_cut {
-                self.awaiting_cut.push(Arc::clone(&hosted));
-            }
-            partitions.push(hosted);
-        }
-        Arc::new(HostedTopic {
-            name: topic.name.clone(),
-            id: topic.id,
-            is_internal: topic.is_internal(),
-            config,
-            partitions,
-        })
-    }
-
-    /// The settings of a topic's logs, but for the seed of their jitter.
-    fn log_config(&self, image: &Image, config: &TopicConfig, is_internal: bool) -> LogConfig {
+        config: &TopicConfig,
+        is_internal: bool,
+    ) -> LogConfig {
         LogConfig {
             segment_bytes: config.segment_bytes,
             segment_ms: segment_ms(config),
@@ -431,7 +349,7 @@ impl Node {
     }
 }
 
-fn durability(config: &TopicConfig) -> Durability {
+pub(crate) fn durability(config: &TopicConfig) -> Durability {
     match config.durability {
         millstream_metadata::Durability::Fsync => Durability::Fsync,
         millstream_metadata::Durability::Replicated => Durability::Replicated,

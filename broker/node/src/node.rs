@@ -61,6 +61,9 @@ pub struct NodeConfig {
     pub retention_interval: Duration,
     /// How compaction runs.
     pub compaction: CompactionConfig,
+    /// Threads that open logs, for each log directory (`num.recovery.threads.per.data.dir`). *Bounds*: at least 1,
+    /// with which they are opened one after the other, in order.
+    pub recovery_threads: usize,
     /// Bytes that records of clients leave free in each log directory (`millstream.log.dir.reserve.bytes`).
     /// `None`: [`millstream_log::Room::default_reserve`].
     pub reserve_bytes: Option<u64>,
@@ -96,6 +99,7 @@ impl Default for NodeConfig {
             producer_expiration: Duration::from_secs(86_400),
             retention_interval: Duration::from_secs(300),
             compaction: CompactionConfig::default(),
+            recovery_threads: 1,
             reserve_bytes: Some(0),
             safe_mode_crashes: 0,
             scrub: ScrubConfig::default(),

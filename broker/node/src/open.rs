@@ -186,10 +186,8 @@ impl Node {
             _locks: locks,
         };
         let image = node.note_directories(image, &found)?;
-        let topics = image.topics();
-        let hosted = topics
-            .map(|topic| node.host(&image, topic, &found))
-            .collect();
+        let topics: Vec<_> = image.topics().collect();
+        let hosted = node.host(&image, &topics, &found);
         let log = {
             let owner = node.metadata.lock();
             owner.unwrap_or_else(PoisonError::into_inner).log()

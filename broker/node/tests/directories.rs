@@ -40,6 +40,7 @@ struct Bench {
     disks: Disks,
     node: Option<Node>,
     starts: u64,
+    recovery_threads: usize,
 }
 
 impl Bench {
@@ -48,6 +49,7 @@ impl Bench {
             disks: Disks::at(&["/a", "/b", "/c"]),
             node: None,
             starts: 0,
+            recovery_threads: 1,
         };
         bench.start().unwrap();
         bench
@@ -59,6 +61,7 @@ impl Bench {
             log_directories: vec!["/a".into(), "/b".into(), "/c".into()],
             auto_create_topics: false,
             group_shards: 3,
+            recovery_threads: self.recovery_threads,
             ..NodeConfig::default()
         };
         let clock = Arc::new(SimClock::new(NOW));
@@ -193,6 +196,29 @@ fn decode<'a, R: Request, M: Message<'a>>(answer: &'a Bytes, version: i16) -> M 
     let mut decoder = Decoder::new(answer);
     decode_response_header(&mut decoder, R::API_KEY, version).unwrap();
     M::decode(&mut decoder, version).unwrap()
+}
+
+#[test]
+fn logs_that_are_opened_side_by_side_are_each_in_their_place() {
+    let mut bench = Bench::new();
+    bench.create("orders", 40);
+    bench.create("bills", 5);
+    let orders = bench.partitions("orders");
+    for (count, partition) in orders.iter().enumerate() {
+        for _ in 0..count % 7 {
+            assert!(bench.append(partition));
+        }
+    }
+    let before = (bench.places("orders"), bench.ends("orders"));
+    drop(orders);
+    bench.recovery_threads = 4;
+    bench.restart();
+    assert_eq!((bench.places("orders"), bench.ends("orders")), before);
+    let names = bench.partitions("orders").into_iter();
+    let names: Vec<_> = names.map(|partition| partition.name.partition).collect();
+    assert_eq!(names, (0..40).collect::<Vec<_>>());
+    assert_eq!(bench.ends("bills"), [Some(0); 5]);
+    assert!(bench.append_to_all("orders").iter().all(|taken| *taken));
 }
 
 #[test]

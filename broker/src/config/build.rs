@@ -56,6 +56,7 @@ pub(super) fn build(settings: &Layered) -> Result<(Config, Vec<String>), ConfigE
             length: Duration::from_secs(settings.size("quota.window.size.seconds") as u64),
         },
         fetch_bytes_max: settings.size("fetch.max.bytes"),
+        recovery_threads: settings.size("num.recovery.threads.per.data.dir"),
         fetch_sessions_max: settings.size("max.incremental.fetch.session.cache.slots"),
         fetch_wait_max: millis(settings, "millstream.fetch.wait.max.ms"),
         producer_expiration: millis(settings, "producer.id.expiration.ms"),

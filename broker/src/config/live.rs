@@ -54,6 +54,7 @@ pub(super) static LIVE: &[Setting] = &[
     of("quota.window.size.seconds", Int, "1", AtLeast(1), "The length of such a sample."),
     of("fetch.max.bytes", Int, "57671680", AtLeast(1024), "Most bytes of records in one fetch answer, whatever the client asks for; a single larger batch is still returned."),
     of("max.incremental.fetch.session.cache.slots", Int, "1000", AtLeast(0), "Fetch sessions that are kept at once; consumers beyond go on with full requests. All together have at most 262144 partitions."),
+    of("num.recovery.threads.per.data.dir", Int, "8", AtLeast(1), "Threads that open the logs of each log directory at a start. Most of that is waiting for syncs, so more threads than processors help."),
     of("millstream.fetch.wait.max.ms", Int, "60000", AtLeast(0), "The longest a fetch may wait for records, whatever the client asks for."),
 
     // Where data is, and how it is stored.

@@ -94,6 +94,8 @@ pub struct Config {
     pub quota_window: QuotaWindow,
     /// Most bytes of records in a fetch answer (`fetch.max.bytes`).
     pub fetch_bytes_max: usize,
+    /// Threads that open logs, for each log directory (`num.recovery.threads.per.data.dir`).
+    pub recovery_threads: usize,
     /// Fetch sessions that are kept at most (`max.incremental.fetch.session.cache.slots`).
     pub fetch_sessions_max: usize,
     /// Longest wait of a fetch (`millstream.fetch.wait.max.ms`).
