@@ -7,12 +7,15 @@ import argparse
 import asyncio
 import logging
 import sys
+import time
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import KafkaError, KafkaTimeoutError
+from aiokafka.errors import KafkaError, KafkaTimeoutError, for_code
 
 from frame import Acks, encode, read
+
+PATIENCE_S = 20
 
 
 async def create(o):
@@ -171,9 +174,107 @@ async def errors(o):
     await admin.close()
 
 
+class Worker:
+    """What stays alive over all orders of the everyday passage."""
+
+    def __init__(self, o):
+        self.topic = o.topic
+        self.admin = AIOKafkaAdminClient(bootstrap_servers=o.bootstrap)
+        # An idempotent producer of aiokafka's counts a refused batch as sent, and is out of order ever after.
+        self.producer = AIOKafkaProducer(
+            bootstrap_servers=o.bootstrap,
+            max_request_size=8 << 20,
+            max_batch_size=8 << 20,
+            request_timeout_ms=1000 * PATIENCE_S,
+        )
+        self.consumer = AIOKafkaConsumer(
+            bootstrap_servers=o.bootstrap, enable_auto_commit=False, auto_offset_reset="earliest"
+        )
+
+    async def start(self):
+        for client in (self.admin, self.producer, self.consumer):
+            await client.start()
+
+    async def stop(self):
+        await self.consumer.stop()
+        await self.producer.stop()
+        await self.admin.close()
+
+    async def obey(self, order, *words):
+        if order == "create":
+            answer = await self.admin.create_topics([NewTopic(self.topic, int(words[0]), 1)])
+            check(answer.topic_errors)
+        elif order == "delete":
+            answer = await self.admin.delete_topics([self.topic])
+            check(answer.topic_error_codes)
+        elif order == "send":
+            partition, timestamp, key, size = words
+            where = await self.producer.send_and_wait(
+                self.topic,
+                bytes(int(size)),
+                key.encode(),
+                partition=int(partition),
+                timestamp_ms=int(timestamp),
+            )
+            print("offset", where.offset)
+        elif order == "offset-for":
+            tp = TopicPartition(self.topic, int(words[0]))
+            found = (await self.consumer.offsets_for_times({tp: int(words[1])}))[tp]
+            print("offset", "none" if found is None else found.offset)
+        elif order == "seek":
+            tp = TopicPartition(self.topic, int(words[0]))
+            self.consumer.assign([tp])
+            if words[1] == "beginning":
+                await self.consumer.seek_to_beginning(tp)
+            elif words[1] == "end":
+                await self.consumer.seek_to_end(tp)
+            else:
+                self.consumer.seek(tp, int(words[1]))
+            print("offset", await self.consumer.position(tp))
+        elif order == "read":
+            await self.read(int(words[0]))
+
+    async def read(self, left):
+        end = time.monotonic() + PATIENCE_S
+        while left > 0:
+            if time.monotonic() > end:
+                raise KafkaTimeoutError("records did not come in time")
+            for messages in (await self.consumer.getmany(timeout_ms=200)).values():
+                for m in messages:
+                    print("record", m.offset, m.timestamp, m.key.decode(), len(m.value))
+                    left -= 1
+
+
+def check(topic_errors):
+    for _topic, error, *_ in topic_errors:
+        if error != 0:
+            raise for_code(error)()
+
+
+async def everyday(o):
+    """Carries out the orders on standard input, until it closes."""
+    worker = Worker(o)
+    await worker.start()
+    loop = asyncio.get_running_loop()
+    while line := await loop.run_in_executor(None, sys.stdin.readline):
+        try:
+            await asyncio.wait_for(worker.obey(*line.split()), 2 * PATIENCE_S)
+            print("ok", flush=True)
+        except (KafkaError, asyncio.TimeoutError) as error:
+            print("error", code(error), flush=True)
+    await worker.stop()
+
+
 def main():
     logging.disable(logging.CRITICAL)
-    commands = {"create": create, "produce": produce, "consume": consume, "group": group, "errors": errors}
+    commands = {
+        "create": create,
+        "produce": produce,
+        "consume": consume,
+        "group": group,
+        "errors": errors,
+        "everyday": everyday,
+    }
     parser = argparse.ArgumentParser()
     parser.add_argument("command", choices=commands)
     parser.add_argument("--bootstrap", required=True)

@@ -6,11 +6,14 @@ The commands and what they print are described in README.md of the parent folder
 import argparse
 import sys
 import threading
+import time
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from frame import Acks, encode, read
+
+PATIENCE_S = 20
 
 
 def create(o):
@@ -187,8 +190,106 @@ def errors(o):
     consumer.close()
 
 
+class Worker:
+    """What stays alive over all orders of the everyday passage."""
+
+    def __init__(self, o):
+        self.topic = o.topic
+        self.admin = AdminClient({"bootstrap.servers": o.bootstrap})
+        self.producer = Producer(
+            {
+                "bootstrap.servers": o.bootstrap,
+                "enable.idempotence": True,
+                "message.max.bytes": 8 << 20,
+                "message.timeout.ms": 1000 * PATIENCE_S,
+            }
+        )
+        self.consumer = Consumer(
+            {
+                "bootstrap.servers": o.bootstrap,
+                "group.id": "unused",
+                "enable.auto.commit": False,
+                "auto.offset.reset": "earliest",
+            }
+        )
+
+    def obey(self, order, *words):
+        if order == "create":
+            topic = NewTopic(self.topic, num_partitions=int(words[0]), replication_factor=1)
+            self.admin.create_topics([topic])[self.topic].result(timeout=PATIENCE_S)
+        elif order == "delete":
+            self.admin.delete_topics([self.topic])[self.topic].result(timeout=PATIENCE_S)
+        elif order == "send":
+            self.send(*words)
+        elif order == "offset-for":
+            asked = TopicPartition(self.topic, int(words[0]), int(words[1]))
+            (found,) = self.consumer.offsets_for_times([asked], timeout=PATIENCE_S)
+            if found.error is not None:
+                raise KafkaException(found.error)
+            print("offset", found.offset)
+        elif order == "seek":
+            partition = TopicPartition(self.topic, int(words[0]))
+            # librdkafka remembers for a while that a topic was not there; this has it look again.
+            self.consumer.list_topics(self.topic, timeout=PATIENCE_S)
+            low, high = self.consumer.get_watermark_offsets(partition, timeout=PATIENCE_S)
+            ends = {"beginning": low, "end": high}
+            partition.offset = ends[words[1]] if words[1] in ends else int(words[1])
+            self.consumer.assign([partition])
+            print("offset", partition.offset)
+        elif order == "read":
+            self.read(int(words[0]))
+
+    def send(self, partition, timestamp, key, size):
+        seen = []
+        self.producer.produce(
+            self.topic,
+            bytes(int(size)),
+            key,
+            int(partition),
+            on_delivery=lambda error, message: seen.append((error, message)),
+            timestamp=int(timestamp),
+        )
+        self.producer.flush()
+        ((error, message),) = seen
+        if error is not None:
+            raise KafkaException(error)
+        print("offset", message.offset())
+
+    def read(self, left):
+        end = time.monotonic() + PATIENCE_S
+        error = None
+        while left > 0:
+            if time.monotonic() > end:
+                raise KafkaException(error or KafkaError(KafkaError._TIMED_OUT))
+            for m in self.consumer.consume(500, timeout=0.2):
+                if m.error() is not None:
+                    error = m.error()
+                    continue
+                print("record", m.offset(), m.timestamp()[1], m.key().decode(), len(m.value()))
+                left -= 1
+
+
+def everyday(o):
+    """Carries out the orders on standard input, until it closes."""
+    worker = Worker(o)
+    for line in sys.stdin:
+        try:
+            worker.obey(*line.split())
+            print("ok", flush=True)
+        except KafkaException as error:
+            print("error", code(error.args[0]), flush=True)
+    worker.consumer.close()
+
+
 def main():
-    commands = {"create": create, "produce": produce, "consume": consume, "group": group, "errors": errors}
+    commands = {
+        "create": create,
+        "produce": produce,
+        "consume": consume,
+        "group": group,
+        "errors": errors,
+        "everyday": everyday,
+    }
     parser = argparse.ArgumentParser()
     parser.add_argument("command", choices=commands)
     parser.add_argument("--bootstrap", required=True)

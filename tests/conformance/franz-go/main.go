@@ -36,7 +36,7 @@ func main() {
 	flags.IntVar(&o.partitions, "partitions", 1, "partitions of a topic to create")
 	_ = flags.Parse(os.Args[2:])
 	run := map[string]func(context.Context, options) error{
-		"create": create, "produce": produce, "consume": consume, "group": group, "errors": provoke,
+		"create": create, "produce": produce, "consume": consume, "group": group, "errors": provoke, "everyday": everyday,
 	}[os.Args[1]]
 	if run == nil {
 		fail(fmt.Errorf("no command %q", os.Args[1]))

@@ -5,6 +5,7 @@ const { parseArgs } = require('node:util')
 const { once } = require('node:events')
 const { Kafka, CompressionTypes, logLevel } = require('kafkajs')
 const { records, encode } = require('./frame')
+const { everyday } = require('./everyday')
 
 const { positionals: [command], values: o } = parseArgs({
   allowPositionals: true,
@@ -150,7 +151,7 @@ async function errors () {
   await consumer.disconnect()
 }
 
-const run = { create, produce, consume, group, errors }[command]
+const run = { create, produce, consume, group, errors, everyday: () => everyday(kafka, o.topic, code) }[command]
 if (!run) throw new Error(`no command ${command}`)
 run().then(() => process.exit(0), e => {
   process.stderr.write(`kafkajs: ${e.stack}\n`)

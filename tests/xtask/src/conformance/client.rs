@@ -5,6 +5,7 @@ use std::sync::mpsc::Sender;
 use std::time::Duration;
 
 use super::record::{Plan, Record, Shape};
+use super::talk::Talk;
 use crate::process::Process;
 
 /// Longest time for one passage of records in or out.
@@ -15,7 +16,7 @@ pub const COMMAND_MAX: Duration = Duration::from_secs(90);
 pub const MEMBER_MAX: Duration = Duration::from_secs(240);
 
 /// A foreign client, whatever language it is in.
-pub trait Client {
+pub trait Client: Send + Sync {
     fn name(&self) -> &'static str;
 
     /// What it can say of a record.
@@ -39,17 +40,23 @@ pub trait Client {
         each: &mut dyn FnMut(Record),
     ) -> Result<(), String>;
 
-    /// Starts a member of a group, which tells what happens to it.
+    /// Starts a member of a group, which tells what happens to it. `how` is for a driver's command line.
     fn member(
         &self,
         bootstrap: &str,
         topic: &str,
         group: &str,
+        how: &[&str],
         tell: Tell,
     ) -> Result<Process, String>;
 
     /// Within what time members commit by a timer of their own; none if they commit at once and say so.
     fn silent_commit(&self) -> Option<Duration>;
+
+    /// Starts a driver that carries out orders on a topic; none for a client without one.
+    fn talk(&self, _bootstrap: &str, _topic: &str) -> Option<Result<Talk, String>> {
+        None
+    }
 
     /// Does what must fail; returns Kafka's error number for each attempt's name.
     fn errors(&self, bootstrap: &str, topic: &str) -> Result<BTreeMap<String, String>, String>;

@@ -1,6 +1,7 @@
 //! Kafka's console producer and consumer, run from its jars. Text only; the key chooses the partition, the producer's clock the time.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -29,12 +30,17 @@ pub fn java(jars: &Path, class: &str) -> Command {
 
 /// The same with other options for the virtual machine.
 pub fn java_with(options: &[&str], jars: &Path, class: &str) -> Command {
+    java_on(options, jars.join("*").as_os_str(), class)
+}
+
+/// The same from another class path.
+pub fn java_on(options: &[&str], class_path: &OsStr, class: &str) -> Command {
     let log = root().join("tests/conformance/console/log4j2.properties");
     let mut command = Command::new("java");
     command
         .args(options)
         .arg(format!("-Dlog4j2.configurationFile={}", log.display()));
-    command.arg("-cp").arg(jars.join("*")).arg(class);
+    command.arg("-cp").arg(class_path).arg(class);
     command
 }
 
@@ -237,6 +243,7 @@ impl Client for Console {
         bootstrap: &str,
         topic: &str,
         group: &str,
+        _how: &[&str],
         tell: Tell,
     ) -> Result<Process, String> {
         let mut command = self.consumer(bootstrap, topic);

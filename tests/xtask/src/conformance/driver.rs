@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::client::{CARRY_MAX, COMMAND_MAX, Client, Event, MEMBER_MAX, Tell};
 use super::frame;
 use super::record::{Plan, Record, Shape};
+use super::talk::Talk;
 use crate::process::{self, Process, collect, last_lines, lines};
 
 /// A client behind a driver program.
@@ -22,7 +23,7 @@ pub struct Driver {
 }
 
 impl Driver {
-    fn command(&self, verb: &str, bootstrap: &str, topic: &str) -> Command {
+    pub fn command(&self, verb: &str, bootstrap: &str, topic: &str) -> Command {
         let mut command = Command::new(&self.program[0]);
         command.args(&self.program[1..]).arg(verb).args([
             "--bootstrap",
@@ -32,6 +33,45 @@ impl Driver {
         ]);
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command
+    }
+
+    /// Writes `count` records and sees each acknowledged.
+    pub fn send(
+        &self,
+        bootstrap: &str,
+        topic: &str,
+        codec: &str,
+        count: u64,
+        records: impl Iterator<Item = Record> + Send + 'static,
+    ) -> Result<(), String> {
+        let mut command = self.command("produce", bootstrap, topic);
+        command.args(["--compression", codec]);
+        let mut process = Process::start(&mut command, CARRY_MAX).map_err(|e| e.to_string())?;
+        let stdin = process.take_stdin().ok_or("no standard input")?;
+        let out = collect(process.take_stdout());
+        let err = collect(process.take_stderr());
+        let writer = thread::spawn(move || {
+            let (mut to, mut buffer) = (BufWriter::with_capacity(1 << 18, stdin), Vec::new());
+            for record in records {
+                frame::write(&mut to, &record, &mut buffer)?;
+            }
+            to.flush()
+        });
+        let written = writer
+            .join()
+            .map_err(|_| "the writing thread broke".to_owned())?;
+        let status = process.wait(CARRY_MAX);
+        let (out, err) = (
+            out.join().unwrap_or_default(),
+            err.join().unwrap_or_default(),
+        );
+        match status {
+            Ok(status) if status.success() => {}
+            Ok(_) => return Err(last_lines(&err, 3)),
+            Err(reason) => return Err(format!("{reason}; it said: {}", last_lines(&err, 3))),
+        }
+        written.map_err(|e| format!("writing to it: {e}"))?;
+        check_acks(&out, count)
     }
 }
 
@@ -58,34 +98,7 @@ impl Client for Driver {
     }
 
     fn produce(&self, bootstrap: &str, topic: &str, plan: Plan, codec: &str) -> Result<(), String> {
-        let mut command = self.command("produce", bootstrap, topic);
-        command.args(["--compression", codec]);
-        let mut process = Process::start(&mut command, CARRY_MAX).map_err(|e| e.to_string())?;
-        let stdin = process.take_stdin().ok_or("no standard input")?;
-        let out = collect(process.take_stdout());
-        let err = collect(process.take_stderr());
-        let writer = thread::spawn(move || {
-            let (mut to, mut buffer) = (BufWriter::with_capacity(1 << 18, stdin), Vec::new());
-            for record in plan.records() {
-                frame::write(&mut to, &record, &mut buffer)?;
-            }
-            to.flush()
-        });
-        let written = writer
-            .join()
-            .map_err(|_| "the writing thread broke".to_owned())?;
-        let status = process.wait(CARRY_MAX);
-        let (out, err) = (
-            out.join().unwrap_or_default(),
-            err.join().unwrap_or_default(),
-        );
-        match status {
-            Ok(status) if status.success() => {}
-            Ok(_) => return Err(last_lines(&err, 3)),
-            Err(reason) => return Err(format!("{reason}; it said: {}", last_lines(&err, 3))),
-        }
-        written.map_err(|e| format!("writing to it: {e}"))?;
-        check_acks(&out, plan.count)
+        self.send(bootstrap, topic, codec, plan.count, plan.records())
     }
 
     fn consume(
@@ -122,10 +135,11 @@ impl Client for Driver {
         bootstrap: &str,
         topic: &str,
         group: &str,
+        how: &[&str],
         tell: Tell,
     ) -> Result<Process, String> {
         let mut command = self.command("group", bootstrap, topic);
-        command.args(["--group", group]);
+        command.args(["--group", group]).args(how);
         let mut process = Process::start(&mut command, MEMBER_MAX).map_err(|e| e.to_string())?;
         let complaints = tell.clone();
         lines(process.take_stdout(), move |line| {
@@ -144,6 +158,10 @@ impl Client for Driver {
 
     fn silent_commit(&self) -> Option<Duration> {
         None
+    }
+
+    fn talk(&self, bootstrap: &str, topic: &str) -> Option<Result<Talk, String>> {
+        Some(Talk::start(&mut self.command("everyday", bootstrap, topic)))
     }
 
     fn errors(&self, bootstrap: &str, topic: &str) -> Result<BTreeMap<String, String>, String> {

@@ -13,7 +13,7 @@ use crate::tally::Report;
 
 pub const PARTITIONS: i32 = 6;
 /// Records of each stage.
-const STAGE: u64 = 600;
+pub const STAGE: u64 = 600;
 const MEMBERS: usize = 3;
 /// The session timeout is 6 s; a rebalance follows it.
 const SHARE_MAX: Duration = Duration::from_secs(45);
@@ -23,44 +23,49 @@ const READ_MAX: Duration = Duration::from_secs(45);
 pub type Position = BTreeMap<i32, i64>;
 
 /// What the members have told so far.
-struct Watch {
+pub struct Watch {
     from: Receiver<(usize, Event)>,
     to: Sender<(usize, Event)>,
     members: Vec<Option<Process>>,
-    held: Vec<BTreeSet<i32>>,
+    pub held: Vec<BTreeSet<i32>>,
+    /// What each was told to hold, in the order in which it was told.
+    pub told: Vec<Vec<BTreeSet<i32>>>,
     next: Position,
     committed: Position,
     problems: Vec<String>,
 }
 
 impl Watch {
-    fn new(next: Position) -> Watch {
+    pub fn new(next: Position) -> Watch {
         let (to, from) = mpsc::channel();
         Watch {
             from,
             to,
             members: Vec::new(),
             held: Vec::new(),
+            told: Vec::new(),
             committed: next.clone(),
             next,
             problems: Vec::new(),
         }
     }
 
-    fn add(
+    pub fn add(
         &mut self,
         client: &dyn Client,
         bootstrap: &str,
         topic: &str,
         group: &str,
+        how: &[&str],
     ) -> Result<(), String> {
         let tell = Tell {
             member: self.members.len(),
             to: self.to.clone(),
         };
         self.members
-            .push(Some(client.member(bootstrap, topic, group, tell)?));
+            .push(Some(client.member(bootstrap, topic, group, how, tell)?));
         self.held.push(BTreeSet::new());
+        self.told.push(Vec::new());
         Ok(())
     }
 
@@ -69,7 +74,10 @@ impl Watch {
             return; // The last words of a member that was killed.
         }
         match event {
-            Event::Assigned(partitions) => self.held[member] = partitions.into_iter().collect(),
+            Event::Assigned(partitions) => {
+                self.held[member] = partitions.into_iter().collect();
+                self.told[member].push(self.held[member].clone());
+            }
             Event::Records {
                 partition,
                 first,
@@ -95,7 +103,7 @@ impl Watch {
         }
     }
 
-    fn wait(
+    pub fn wait(
         &mut self,
         limit: Duration,
         what: &str,
@@ -136,7 +144,7 @@ impl Watch {
             && living.iter().all(|held| !held.is_empty())
     }
 
-    fn wait_shared(&mut self) -> Result<(), String> {
+    pub fn wait_shared(&mut self) -> Result<(), String> {
         self.wait(
             SHARE_MAX,
             "the living members share all partitions",
@@ -144,7 +152,7 @@ impl Watch {
         )
     }
 
-    fn wait_read(&mut self, total: u64) -> Result<(), String> {
+    pub fn wait_read(&mut self, total: u64) -> Result<(), String> {
         self.wait(READ_MAX, &format!("{total} records read"), |w| {
             w.next.values().sum::<i64>() >= total as i64
         })?;
@@ -157,7 +165,7 @@ impl Watch {
         }
     }
 
-    fn wait_committed(&mut self, silent: Option<Duration>) -> Result<(), String> {
+    pub fn wait_committed(&mut self, silent: Option<Duration>) -> Result<(), String> {
         if let Some(time) = silent {
             thread::sleep(time);
             return Ok(());
@@ -167,7 +175,7 @@ impl Watch {
         })
     }
 
-    fn kill(&mut self, member: usize) {
+    pub fn kill(&mut self, member: usize) {
         if let Some(process) = self.members[member].take() {
             process.kill();
         }
@@ -175,7 +183,7 @@ impl Watch {
     }
 
     /// Lets every member leave in good order.
-    fn close(&mut self, silent: Option<Duration>) -> Result<(), String> {
+    pub fn close(&mut self, silent: Option<Duration>) -> Result<(), String> {
         let members: Vec<Process> = self.members.iter_mut().filter_map(Option::take).collect();
         for mut member in members {
             drop(member.take_stdin());
@@ -192,7 +200,8 @@ impl Watch {
     }
 }
 
-fn stage(client: &dyn Client) -> Plan {
+/// The records of one stage.
+pub fn stage(client: &dyn Client) -> Plan {
     let base_time = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |time| time.as_millis() as i64);
@@ -215,7 +224,9 @@ pub fn before_restart(
     let mut watch = Watch::new(Position::new());
     let shared = client
         .create(bootstrap, topic, PARTITIONS)
-        .and_then(|()| (0..MEMBERS).try_for_each(|_| watch.add(client, bootstrap, topic, topic)))
+        .and_then(|()| {
+            (0..MEMBERS).try_for_each(|_| watch.add(client, bootstrap, topic, topic, &[]))
+        })
         .and_then(|()| watch.wait_shared());
     let go_on = report.check("group: three members share the partitions", shared)
         && report.check(
@@ -259,7 +270,7 @@ pub fn after_restart(
     let silent = client.silent_commit();
     let mut watch = Watch::new(position);
     let shared = (0..MEMBERS)
-        .try_for_each(|_| watch.add(client, bootstrap, topic, topic))
+        .try_for_each(|_| watch.add(client, bootstrap, topic, topic, &[]))
         .and_then(|()| watch.wait_shared());
     report.check(
         "group after a restart: three members share the partitions",

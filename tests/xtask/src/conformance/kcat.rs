@@ -14,10 +14,10 @@ use crate::process::{self, Process, collect, last_lines, lines};
 pub struct Kcat;
 
 /// The header line of each record: partition, offset, timestamp, key length, value length, headers; then key and value.
-const FORMAT: &str = "%p %o %T %K %S %h\\n%k%s\\n";
+pub const FORMAT: &str = "%p %o %T %K %S %h\\n%k%s\\n";
 
 impl Kcat {
-    fn command(bootstrap: &str) -> Command {
+    pub fn command(bootstrap: &str) -> Command {
         let mut command = Command::new("kcat");
         command.args(["-b", bootstrap]);
         command
@@ -74,7 +74,7 @@ impl Kcat {
     }
 
     /// Produces one value and returns the number of the error that kcat names.
-    fn attempt(bootstrap: &str, topic: &str, size: usize) -> Result<String, String> {
+    pub fn attempt(bootstrap: &str, topic: &str, size: usize) -> Result<String, String> {
         let mut command = Kcat::command(bootstrap);
         command.args([
             "-P",
@@ -200,6 +200,7 @@ impl Client for Kcat {
         bootstrap: &str,
         topic: &str,
         group: &str,
+        _how: &[&str],
         tell: Tell,
     ) -> Result<Process, String> {
         let mut command = Kcat::command(bootstrap);
@@ -287,7 +288,8 @@ fn bracketed(text: &str) -> Vec<i32> {
         .collect()
 }
 
-fn read_record(out: &mut impl BufRead) -> Result<Option<Record>, String> {
+/// One record in [`FORMAT`]; none at the end.
+pub fn read_record(out: &mut impl BufRead) -> Result<Option<Record>, String> {
     let mut line = Vec::new();
     out.read_until(b'\n', &mut line)
         .map_err(|e| e.to_string())?;

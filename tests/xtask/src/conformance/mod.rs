@@ -13,22 +13,32 @@ mod compression;
 mod console;
 mod driver;
 mod dump;
+mod everyday;
 mod frame;
 mod group;
 mod kcat;
+mod kcat_everyday;
+mod membership;
 mod record;
 mod retention;
 mod setup;
+mod streams;
+mod talk;
 mod tool_tasks;
+mod toolbox;
 mod verify;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use self::client::Client;
 use self::console::Console;
 use self::record::Plan;
+use self::toolbox::Toolbox;
 use self::verify::Verifier;
 use crate::tally::{Report, Tally};
 use crate::{check, tools};
@@ -39,14 +49,22 @@ pub use self::setup::{Absent, jars};
 const PARTITIONS: i32 = 6;
 /// Records of the smaller passages, one for each codec.
 const CODEC_COUNT: u64 = 20_000;
+/// The clients that carry fewer records, and how many at most: one client of each library does it at full size.
+const BRIEF: [&str; 3] = ["java", "sarama", "kafka-python"];
+const BRIEF_COUNT: u64 = 100_000;
+/// How many clients do their passages at the same time where they mostly wait.
+const TOGETHER: usize = 3;
 /// Whose records each client reads besides its own. kcat and the console write text, so they read each other.
-const READS_FROM: [(&str, &str); 6] = [
+const READS_FROM: [(&str, &str); 9] = [
     ("kcat", "console"),
     ("console", "kcat"),
     ("franz-go", "confluent-python"),
     ("confluent-python", "kafkajs"),
     ("kafkajs", "aiokafka"),
     ("aiokafka", "franz-go"),
+    ("java", "sarama"),
+    ("sarama", "kafka-python"),
+    ("kafka-python", "java"),
 ];
 
 /// What to run.
@@ -191,7 +209,7 @@ fn with_broker(
     options: &Options,
     clients: &[Box<dyn Client>],
     broker: &mut Broker,
-    folder: &std::path::Path,
+    cache: &std::path::Path,
     report: &mut Report,
 ) {
     let partitions = PARTITIONS.to_string();
@@ -208,7 +226,6 @@ fn with_broker(
     }
     let bootstrap = broker.address();
     let mut written = BTreeMap::new();
-    let mut positions = BTreeMap::new();
     for client in clients {
         let client = client.as_ref();
         timed(client.name(), "records in and out", || {
@@ -216,7 +233,7 @@ fn with_broker(
                 client,
                 &bootstrap,
                 &topic(client),
-                options.count,
+                count(client, options),
                 "none",
                 "records",
                 report,
@@ -228,19 +245,21 @@ fn with_broker(
                 carry(client, &bootstrap, &name, CODEC_COUNT, codec, codec, report);
             }
         });
+    }
+    let positions = together(clients, report, |client, named| {
         timed(client.name(), "group", || {
             let name = format!("{}-group", topic(client));
-            let mut named = Report::new(client.name());
-            if let Some(position) = group::before_restart(client, &bootstrap, &name, &mut named) {
-                positions.insert(client.name(), position);
+            let position = group::before_restart(client, &bootstrap, &name, named);
+            if client.name() == "java" {
+                membership::check(client, &bootstrap, &name, named);
             }
-            report.add(named);
-        });
-    }
+            position
+        })
+    });
     let tools = clients
         .iter()
         .any(|c| c.name() == "console")
-        .then(|| setup::jars(&tools::target().join("conformance")))
+        .then(|| setup::jars(cache))
         .and_then(|jars| jars.ok().map(|jars| Console { jars }));
     if let Some(tools) = &tools {
         report.check(
@@ -249,7 +268,7 @@ fn with_broker(
         );
         report.check(
             "console: DeleteRecordsCommand moves the beginning of a log",
-            retention::check_delete_records(tools, &bootstrap, folder),
+            retention::check_delete_records(tools, &bootstrap, cache),
         );
         report.check(
             "console: retention removes the oldest segments",
@@ -268,7 +287,26 @@ fn with_broker(
         report.add(named);
         timed("console", "Kafka's tools", || {
             let mut named = Report::new("console");
-            tool_tasks::check(tools, &bootstrap, folder, &mut named);
+            match setup::toolbox(cache) {
+                Ok(path) => match Toolbox::start(&path) {
+                    Ok(mut toolbox) => {
+                        tool_tasks::check(tools, &mut toolbox, &bootstrap, cache, &mut named)
+                    }
+                    Err(reason) => {
+                        named.check("tools: a place to run them", Err(reason));
+                    }
+                },
+                Err(absent) => report_absent("Kafka's tools", absent, &mut named),
+            }
+            report.add(named);
+        });
+    }
+    if clients.iter().any(|client| client.name() == "java")
+        && let (Ok(java), Ok(jars)) = (setup::java(cache), setup::jars(cache))
+    {
+        timed("java", "Streams", || {
+            let mut named = Report::new("java");
+            streams::check(&java, &Console { jars }, &bootstrap, cache, &mut named);
             report.add(named);
         });
     }
@@ -286,29 +324,68 @@ fn with_broker(
             compaction::check_compacted(tools, &bootstrap),
         );
     }
+    together(clients, report, |client, named| {
+        if let Some(position) = positions.get(client.name()).cloned().flatten() {
+            timed(client.name(), "group after a restart", || {
+                let name = format!("{}-group", topic(client));
+                group::after_restart(client, &bootstrap, &name, position, named);
+            });
+        }
+    });
     for client in clients {
         let client = client.as_ref();
         let mut named = Report::new(client.name());
-        if let Some(position) = positions.remove(client.name()) {
-            timed(client.name(), "group after a restart", || {
-                let name = format!("{}-group", topic(client));
-                group::after_restart(client, &bootstrap, &name, position, &mut named);
-            });
-        }
         timed(client.name(), "reading what another wrote", || {
             read_other(client, &bootstrap, &written, &mut named)
         });
         report.add(named);
     }
-    // Last, for it adds records of its own.
-    for client in clients {
-        let client = client.as_ref();
-        let mut named = Report::new(client.name());
-        timed(client.name(), "errors", || {
-            check_errors(client, &bootstrap, &mut named)
+    together(clients, report, |client, named| {
+        timed(client.name(), "everyday work", || {
+            if client.name() == "kcat" {
+                if let Some(passage) = written.get("kcat") {
+                    kcat_everyday::check(&bootstrap, &topic(client), passage.plan, named);
+                }
+                return;
+            }
+            let topic = format!("{}-everyday", topic(client));
+            everyday::check(client, &bootstrap, &topic, now() - 3_600_000, named);
         });
+    });
+    // Last, for it adds records of its own.
+    together(clients, report, |client, named| {
+        timed(client.name(), "errors", || {
+            check_errors(client, &bootstrap, named)
+        });
+    });
+}
+
+/// Does a passage for every client, some at the same time; returns what came of it by the client's name.
+fn together<T: Send>(
+    clients: &[Box<dyn Client>],
+    report: &mut Report,
+    passage: impl Fn(&dyn Client, &mut Report) -> T + Sync,
+) -> BTreeMap<&'static str, T> {
+    let turn = AtomicUsize::new(0);
+    let done = Mutex::new(Vec::new());
+    thread::scope(|scope| {
+        for _ in 0..TOGETHER {
+            scope.spawn(|| {
+                while let Some(client) = clients.get(turn.fetch_add(1, Ordering::Relaxed)) {
+                    let mut named = Report::new(client.name());
+                    let outcome = passage(client.as_ref(), &mut named);
+                    let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
+                    done.push((client.name(), named, outcome));
+                }
+            });
+        }
+    });
+    let done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let outcomes = done.into_iter().map(|(name, named, outcome)| {
         report.add(named);
-    }
+        (name, outcome)
+    });
+    outcomes.collect()
 }
 
 fn start(broker: &mut Broker, settings: &[(&str, &str)], what: &str, report: &mut Report) -> bool {
@@ -323,19 +400,28 @@ fn topic(client: &dyn Client) -> String {
     format!("by-{}", client.name())
 }
 
+fn count(client: &dyn Client, options: &Options) -> u64 {
+    if BRIEF.contains(&client.name()) {
+        options.count.min(BRIEF_COUNT)
+    } else {
+        options.count
+    }
+}
+
 fn now() -> i64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |time| time.as_millis() as i64)
 }
 
-fn timed(client: &str, what: &str, work: impl FnOnce()) {
+fn timed<T>(client: &str, what: &str, work: impl FnOnce() -> T) -> T {
     let began = Instant::now();
-    work();
+    let outcome = work();
     println!(
         "     {client}, {what}: {:.1} s",
         began.elapsed().as_secs_f64()
     );
+    outcome
 }
 
 /// Writes records to a topic of their own and reads them back.

@@ -17,14 +17,18 @@ use crate::tools::{first_missing, root};
 const INSTALL_MAX: Duration = Duration::from_secs(600);
 
 /// The clients, in the order in which they run.
-pub const NAMES: [&str; 6] = [
+pub const NAMES: [&str; 9] = [
     "kcat",
     "console",
     "franz-go",
     "kafkajs",
     "confluent-python",
     "aiokafka",
+    "java",
+    "sarama",
+    "kafka-python",
 ];
+const CODECS: &[&str] = &["gzip", "snappy", "lz4", "zstd"];
 
 /// Why a client is not there.
 pub enum Absent {
@@ -50,14 +54,13 @@ pub fn client(name: &str, cache: &Path) -> Result<Box<dyn Client>, Absent> {
             Ok(Box::new(Kcat))
         }
         "console" => Ok(Box::new(Console { jars: jars(cache)? })),
-        "franz-go" => franz_go(cache),
+        "franz-go" => go(cache, "franz-go"),
         "kafkajs" => kafkajs(cache),
-        "confluent-python" => python(
-            cache,
-            "confluent-python",
-            &["gzip", "snappy", "lz4", "zstd"],
-        ),
-        "aiokafka" => python(cache, "aiokafka", &["gzip", "snappy", "lz4", "zstd"]),
+        "confluent-python" => python(cache, "confluent-python", true),
+        "aiokafka" => python(cache, "aiokafka", true),
+        "java" => Ok(Box::new(java(cache)?)),
+        "sarama" => go(cache, "sarama"),
+        "kafka-python" => python(cache, "kafka-python", false),
         other => Err(Absent::Broken(format!(
             "no client {other}; there are {NAMES:?}"
         ))),
@@ -67,25 +70,72 @@ pub fn client(name: &str, cache: &Path) -> Result<Box<dyn Client>, Absent> {
 /// The folder with Kafka's jars.
 pub fn jars(cache: &Path) -> Result<PathBuf, Absent> {
     need(&["java", "mvn"])?;
-    let (pom, target) = (source("console").join("pom.xml"), cache.join("kafka-jars"));
-    once(&target, &[&pom], || {
+    let target = cache.join("kafka-jars");
+    copy_jars(cache, &source("console").join("pom.xml"), &target)?;
+    Ok(target)
+}
+
+/// Has Maven copy the jars that a project names into `target`.
+fn copy_jars(cache: &Path, pom: &Path, target: &Path) -> Result<(), Absent> {
+    once(target, &[pom], || {
         let mut maven = Command::new("mvn");
         maven
             .args(["-q", "-B", "-f"])
-            .arg(&pom)
+            .arg(pom)
             .arg("dependency:copy-dependencies");
         maven
             .arg(format!("-DoutputDirectory={}", target.display()))
             .arg("-DincludeScope=runtime");
         maven.current_dir(cache);
         vec![maven]
-    })?;
-    Ok(target)
+    })
 }
 
-fn franz_go(cache: &Path) -> Result<Box<dyn Client>, Absent> {
+/// The Java client's driver, which also runs Kafka Streams.
+pub fn java(cache: &Path) -> Result<Driver, Absent> {
+    need(&["java", "javac", "mvn"])?;
+    let (from, jars, target) = (source("java"), cache.join("java-jars"), cache.join("java"));
+    copy_jars(cache, &from.join("pom.xml"), &jars)?;
+    let files: Vec<PathBuf> = listed(&from.join("src"), "java").collect();
+    let path = compile(&files, &jars, &target)?;
+    // The quick compiler alone: these are short lives.
+    let options = ["java", "-Xmx512m", "-XX:TieredStopAtLevel=1", "-cp"];
+    let mut program: Vec<OsString> = options.iter().map(OsString::from).collect();
+    program.extend([path, "Driver".into()]);
+    Ok(Driver {
+        name: "java",
+        shape: WHOLE,
+        codecs: CODECS,
+        program,
+        environment: Vec::new(),
+    })
+}
+
+/// The class path of the program that runs Kafka's tools, which lies beside the console's list of jars.
+pub fn toolbox(cache: &Path) -> Result<OsString, Absent> {
+    need(&["java", "javac", "mvn"])?;
+    let program = source("console").join("Tools.java");
+    compile(&[program], &jars(cache)?, &cache.join("kafka-tools"))
+}
+
+/// Compiles Java files to `target`; returns the class path to run them from.
+fn compile(files: &[PathBuf], jars: &Path, target: &Path) -> Result<OsString, Absent> {
+    let inputs: Vec<&Path> = files.iter().map(PathBuf::as_path).collect();
+    once(target, &inputs, || {
+        let mut javac = Command::new("javac");
+        javac.args(["-nowarn", "-Xlint:-options", "--release", "17", "-cp"]);
+        javac.arg(jars.join("*")).arg("-d").arg(target).args(files);
+        vec![javac]
+    })?;
+    let mut path = OsString::from(target);
+    path.push(":");
+    path.push(jars.join("*"));
+    Ok(path)
+}
+
+fn go(cache: &Path, name: &'static str) -> Result<Box<dyn Client>, Absent> {
     need(&["go"])?;
-    let (from, target) = (source("franz-go"), cache.join("franz-go"));
+    let (from, target) = (source(name), cache.join(name));
     let files: Vec<PathBuf> = listed(&from, "go")
         .chain([from.join("go.mod"), from.join("go.sum")])
         .collect();
@@ -102,9 +152,9 @@ fn franz_go(cache: &Path) -> Result<Box<dyn Client>, Absent> {
         },
     )?;
     Ok(Box::new(Driver {
-        name: "franz-go",
+        name,
         shape: WHOLE,
-        codecs: &["gzip", "snappy", "lz4", "zstd"],
+        codecs: CODECS,
         program: vec![target.join("driver").into()],
         environment: Vec::new(),
     }))
@@ -140,11 +190,8 @@ fn kafkajs(cache: &Path) -> Result<Box<dyn Client>, Absent> {
     }))
 }
 
-fn python(
-    cache: &Path,
-    name: &'static str,
-    codecs: &'static [&'static str],
-) -> Result<Box<dyn Client>, Absent> {
+/// `nulls` says whether it can write a header without a value.
+fn python(cache: &Path, name: &'static str, nulls: bool) -> Result<Box<dyn Client>, Absent> {
     need(&["python3"])?;
     let (from, target) = (source(name), cache.join(name));
     let list = from.join("requirements.txt");
@@ -168,8 +215,11 @@ fn python(
     })?;
     Ok(Box::new(Driver {
         name,
-        shape: WHOLE,
-        codecs,
+        shape: Shape {
+            headers: Headers::Binary { nulls },
+            ..WHOLE
+        },
+        codecs: CODECS,
         // -B: no byte code is written into the source tree.
         program: vec![
             interpreter.into(),

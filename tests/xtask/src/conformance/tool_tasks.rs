@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use super::console::Console;
+use super::toolbox::Toolbox;
 use crate::tally::Report;
 
 const TOPIC: &str = "for-tools";
@@ -12,12 +13,16 @@ const TOPICS: &str = "org.apache.kafka.tools.TopicCommand";
 const CONFIGS: &str = "kafka.admin.ConfigCommand";
 const GROUPS: &str = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand";
 const REASSIGN: &str = "org.apache.kafka.tools.reassign.ReassignPartitionsCommand";
+const ACLS: &str = "org.apache.kafka.tools.AclCommand";
+/// It says what it did when its process ends, so it has one of its own.
+const VERIFIABLE_PRODUCER: &str = "org.apache.kafka.tools.VerifiableProducer";
 const QUORUM: &str = "org.apache.kafka.tools.MetadataQuorumCommand";
 
 /// A tool, its arguments in words, and what its output must contain. `{file}` is a plan of reassignment.
 struct Task(&'static str, &'static str, &'static [&'static str]);
 
-const TASKS: [Task; 28] = [
+/// What must succeed.
+const TASKS: [Task; 33] = [
     Task(
         TOPICS,
         "--create --topic for-tools --partitions 2 --replication-factor 1 --config retention.ms=86400000",
@@ -80,7 +85,7 @@ const TASKS: [Task; 28] = [
         &[", 1000, "],
     ),
     Task(
-        "org.apache.kafka.tools.VerifiableProducer",
+        VERIFIABLE_PRODUCER,
         "--topic for-tools --max-messages 10",
         &["\"sent\":10,\"acked\":10"],
     ),
@@ -149,6 +154,27 @@ const TASKS: [Task; 28] = [
         "--reassignment-json-file {file} --verify",
         &["for-tools-0 is completed"],
     ),
+    Task(REASSIGN, "--list", &["No partition reassignments found."]),
+    Task(
+        CONFIGS,
+        "--alter --entity-type clients --entity-name of-tools --add-config producer_byte_rate=1000000,consumer_byte_rate=2000000",
+        &["Completed updating config for client of-tools."],
+    ),
+    Task(
+        CONFIGS,
+        "--describe --entity-type clients --entity-name of-tools",
+        &[
+            "Quota configs for client-id 'of-tools' are",
+            "producer_byte_rate=1000000",
+            "consumer_byte_rate=2000000",
+        ],
+    ),
+    Task(
+        CONFIGS,
+        "--alter --entity-type clients --entity-name of-tools --delete-config producer_byte_rate,consumer_byte_rate",
+        &["Completed updating config for client of-tools."],
+    ),
+    Task(CONFIGS, "--describe --entity-type clients", &[]),
     Task(
         QUORUM,
         "describe --status",
@@ -166,8 +192,24 @@ const TASKS: [Task; 28] = [
     ),
 ];
 
+/// What must be refused: nobody is authorized here, as in a Kafka without an authorizer.
+const REFUSED: [Task; 2] = [
+    Task(ACLS, "--list", &["SecurityDisabledException: "]),
+    Task(
+        ACLS,
+        "--add --allow-principal User:someone --operation Read --topic for-tools",
+        &["SecurityDisabledException: "],
+    ),
+];
+
 /// Runs all of them. `folder` is for the files that they read.
-pub fn check(console: &Console, bootstrap: &str, folder: &Path, report: &mut Report) {
+pub fn check(
+    console: &Console,
+    tools: &mut Toolbox,
+    bootstrap: &str,
+    folder: &Path,
+    report: &mut Report,
+) {
     let file = folder.join("reassignment.json");
     let plan = format!(
         r#"{{"version":1,"partitions":[{{"topic":"{TOPIC}","partition":0,"replicas":[1]}}]}}"#
@@ -177,19 +219,30 @@ pub fn check(console: &Console, bootstrap: &str, folder: &Path, report: &mut Rep
         return;
     }
     let file = file.display().to_string();
-    for Task(class, arguments, expected) in &TASKS {
+    let all = TASKS.iter().map(|task| (task, true));
+    for (Task(class, arguments, expected), succeeds) in
+        all.chain(REFUSED.iter().map(|task| (task, false)))
+    {
         let words = arguments.split_whitespace();
-        let words: Vec<&str> = words
-            .map(|w| if w == "{file}" { &file } else { w })
-            .collect();
-        let name = class.rsplit('.').next().unwrap_or(class);
-        let outcome = console.tool(class, bootstrap, &words).and_then(|said| {
+        let words = words.map(|w| if w == "{file}" { &file } else { w });
+        let words: Vec<&str> = words.collect();
+        let said = if *class == VERIFIABLE_PRODUCER {
+            console
+                .tool(class, bootstrap, &words)
+                .map(|said| (true, said))
+        } else {
+            let bootstrap = ["--bootstrap-server", bootstrap];
+            tools.run(class, &[&bootstrap, &words[..]].concat())
+        };
+        let outcome = said.and_then(|(ok, said)| {
             let missing = expected.iter().find(|text| !said.contains(**text));
             match missing {
-                None => Ok(()),
+                None if ok == succeeds => Ok(()),
+                None => Err(format!("success {ok}, expected {succeeds}: {said}")),
                 Some(text) => Err(format!("no {text:?} in what it said: {said}")),
             }
         });
+        let name = class.rsplit('.').next().unwrap_or(class);
         report.check(&format!("tools: {name} {arguments}"), outcome);
     }
 }
