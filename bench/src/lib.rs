@@ -1,5 +1,5 @@
-//! Load on a broker, and what it took: `bench produce`, `bench consume`, `bench latency`, against any address that speaks
-//! the Kafka protocol; and `bench floor`, what the machine itself can do.
+//! Load on a broker, and what it took: `bench produce`, `bench consume`, `bench latency`, `bench groups`, against any address
+//! that speaks the Kafka protocol; and `bench floor`, what the machine itself can do.
 //!
 //! Broker and load often share a small machine, so the load is made cheap: batches are built once and only their headers
 //! are stamped anew ([`template`]), answers are counted by their batch headers, and the latency run uses blocking sockets
@@ -10,6 +10,8 @@
 mod common;
 mod consume;
 mod floor;
+mod group_members;
+mod groups;
 mod latency;
 mod latency_threads;
 mod process;
@@ -22,6 +24,7 @@ use clap::Subcommand;
 
 pub use consume::ConsumeArgs;
 pub use floor::FloorArgs;
+pub use groups::GroupsArgs;
 pub use latency::LatencyArgs;
 pub use produce::ProduceArgs;
 
@@ -34,6 +37,8 @@ pub enum BenchCommand {
     Consume(ConsumeArgs),
     /// How long records take at a fixed rate, to the acknowledgement and to a consumer
     Latency(LatencyArgs),
+    /// What the heartbeats of many groups cost
+    Groups(GroupsArgs),
     /// What this machine's disk and loopback can do at best, without a broker
     Floor(FloorArgs),
 }
@@ -45,6 +50,7 @@ impl BenchCommand {
             Self::Produce(args) => args.run().await,
             Self::Consume(args) => args.run().await,
             Self::Latency(args) => args.run().await,
+            Self::Groups(args) => args.run(),
             Self::Floor(args) => args.run(),
         }
     }
@@ -54,7 +60,7 @@ impl BenchCommand {
         let threads = match &self {
             Self::Produce(args) => args.common.threads,
             Self::Consume(args) => args.common.threads,
-            Self::Latency(_) | Self::Floor(_) => 1,
+            Self::Latency(_) | Self::Groups(_) | Self::Floor(_) => 1,
         };
         let mut builder = if threads <= 1 {
             tokio::runtime::Builder::new_current_thread()

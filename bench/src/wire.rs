@@ -9,7 +9,7 @@ use millstream_protocol::frame::{decode_response_header, encode_request};
 use millstream_protocol::wire::{Decoder, Message};
 use millstream_protocol::{ApiKey, Request};
 
-const CLIENT_ID: &str = "millstream-bench";
+pub(crate) const CLIENT_ID: &str = "millstream-bench";
 /// Longest answer taken.
 const ANSWER_BYTES_MAX: usize = 100 << 20;
 
@@ -77,6 +77,11 @@ impl Sender {
             }
         }
         Ok(())
+    }
+
+    /// Writes frames that were encoded before.
+    pub(crate) fn send_bytes(&mut self, frames: &[u8]) -> anyhow::Result<()> {
+        Ok(self.stream.write_all(frames)?)
     }
 
     /// Ends the connection, for both ends.

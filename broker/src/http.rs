@@ -1,7 +1,9 @@
-//! HTTP: `/healthz` says whether clients are served, `/readyz` whether as they should be.
+//! HTTP: `/healthz` says whether clients are served, `/readyz` whether as they should be; `/metrics` is for
+//! Prometheus, with `?partitions=true` for series of each partition; `/loglevel` shows what is logged, and sets it
+//! (PUT).
 //!
 //! Bounded: connections are counted, each lives for [`CONNECTION_LIFE`] at most however slowly it sends
-//! or reads, and no handler reads a body.
+//! or reads, and no body is longer than [`BODY_MAX`].
 
 use std::future::Future;
 use std::io;
@@ -13,8 +15,10 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::State;
-use axum::http::StatusCode;
+use axum::extract::{DefaultBodyLimit, Query, State};
+use axum::http::header::{CONTENT_TYPE, ORIGIN};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::serve::Listener;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -22,6 +26,10 @@ use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Sleep, sleep};
 
+/// The longest body of a request, in bytes.
+const BODY_MAX: usize = 4096;
+/// What Prometheus is told of the page's format.
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 /// Connections open at once; the next waits to be accepted.
 const CONNECTIONS_MAX: usize = 128;
 /// How long a connection may live.
@@ -50,14 +58,26 @@ pub struct Condition {
     pub faults: Vec<String>,
 }
 
-/// Looks at a broker.
-type Look = Box<dyn Fn() -> Condition + Send + Sync>;
+/// What is answered instead of what was asked for.
+type Refusal = (StatusCode, String);
+
+/// A broker that serves, as HTTP shows it.
+pub trait Insight: Send + Sync {
+    /// How it is.
+    fn condition(&self) -> Condition;
+    /// The page of metrics, with series of each partition if so asked.
+    fn metrics(&self, with_partitions: bool) -> String;
+    /// What is logged, as `--log` takes it.
+    fn log_levels(&self) -> String;
+    /// Changes what is logged. *Errors*: why the text is none that `--log` takes.
+    fn set_log_levels(&self, text: &str) -> Result<(), String>;
+}
 
 /// The status, shared between the broker and its HTTP listener. Begins as [`Status::Starting`].
 #[derive(Default)]
 pub struct Health {
     status: AtomicU8,
-    look: OnceLock<Look>,
+    broker: OnceLock<Box<dyn Insight>>,
 }
 
 impl Health {
@@ -66,14 +86,22 @@ impl Health {
         self.status.store(status as u8, Ordering::Release);
     }
 
-    /// Says how to look at the broker, once it is there.
-    pub fn look_by(&self, look: impl Fn() -> Condition + Send + Sync + 'static) {
+    /// Shows the broker, once it is there.
+    pub fn show(&self, broker: impl Insight + 'static) {
         // There is one broker in a process.
-        let _first_stays = self.look.set(Box::new(look));
+        let _first_stays = self.broker.set(Box::new(broker));
     }
 
     fn condition(&self) -> Condition {
-        self.look.get().map(|look| look()).unwrap_or_default()
+        let broker = self.broker.get();
+        broker.map(|broker| broker.condition()).unwrap_or_default()
+    }
+
+    /// The broker, or what is answered before there is one.
+    fn broker(&self) -> Result<&dyn Insight, Refusal> {
+        let broker = self.broker.get();
+        let starting = || (StatusCode::SERVICE_UNAVAILABLE, "starting\n".to_owned());
+        broker.map(Box::as_ref).ok_or_else(starting)
     }
 
     /// How far the broker is.
@@ -92,6 +120,9 @@ pub fn router(health: Arc<Health>) -> Router {
     Router::new()
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
+        .route("/metrics", get(metrics))
+        .route("/loglevel", get(log_levels).put(set_log_levels))
+        .layer(DefaultBodyLimit::max(BODY_MAX))
         .with_state(health)
 }
 
@@ -162,6 +193,40 @@ async fn readyz(State(health): State<Arc<Health>>) -> (StatusCode, String) {
     };
     let lines = std::iter::once(first).chain(faults);
     (code, lines.map(|line| line + "\n").collect())
+}
+
+/// What is asked of the page of metrics.
+#[derive(serde::Deserialize)]
+struct MetricsQuery {
+    #[serde(default)]
+    partitions: bool,
+}
+
+async fn metrics(
+    State(health): State<Arc<Health>>,
+    Query(query): Query<MetricsQuery>,
+) -> Result<Response, Refusal> {
+    let page = health.broker()?.metrics(query.partitions);
+    Ok(([(CONTENT_TYPE, OPEN_METRICS)], page).into_response())
+}
+
+async fn log_levels(State(health): State<Arc<Health>>) -> Result<String, Refusal> {
+    Ok(health.broker()?.log_levels() + "\n")
+}
+
+async fn set_log_levels(
+    State(health): State<Arc<Health>>,
+    headers: HeaderMap,
+    text: String,
+) -> Result<String, Refusal> {
+    // Browsers say where a page comes from; no page has business here, whatever name it reached us by.
+    if headers.contains_key(ORIGIN) {
+        return Err((StatusCode::FORBIDDEN, "not from a web page\n".to_owned()));
+    }
+    let broker = health.broker()?;
+    let set = broker.set_log_levels(text.trim());
+    set.map_err(|why| (StatusCode::BAD_REQUEST, why + "\n"))?;
+    Ok(broker.log_levels() + "\n")
 }
 
 /// Accepts as long as there is room.
@@ -245,6 +310,8 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for BoundedIo<T> {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use std::sync::Mutex;
+
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
     use tokio::sync::mpsc;
     use tokio::time::Instant;
@@ -266,6 +333,35 @@ mod tests {
         }
 
         fn local_addr(&self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// A broker that says what it was told.
+    #[derive(Default)]
+    struct Shown {
+        condition: Arc<Mutex<Condition>>,
+        levels: Mutex<String>,
+    }
+
+    impl Insight for Shown {
+        fn condition(&self) -> Condition {
+            self.condition.lock().unwrap().clone()
+        }
+
+        fn metrics(&self, with_partitions: bool) -> String {
+            format!("with partitions: {with_partitions}\n")
+        }
+
+        fn log_levels(&self) -> String {
+            self.levels.lock().unwrap().clone()
+        }
+
+        fn set_log_levels(&self, text: &str) -> Result<(), String> {
+            if text == "loud" {
+                return Err("loud is no level".to_owned());
+            }
+            text.clone_into(&mut self.levels.lock().unwrap());
             Ok(())
         }
     }
@@ -298,8 +394,15 @@ mod tests {
         }
 
         async fn ask(&self, request: &str) -> String {
+            self.send(request, "", "").await
+        }
+
+        async fn send(&self, request: &str, headers: &str, body: &str) -> String {
             let mut connection = self.connect();
-            let text = format!("{request} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+            let length = body.len();
+            let text = format!(
+                "{request} HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: {length}\r\n{headers}\r\n{body}"
+            );
             connection.write_all(text.as_bytes()).await.unwrap();
             let mut answer = String::new();
             connection.read_to_string(&mut answer).await.unwrap();
@@ -334,14 +437,14 @@ mod tests {
             ready.starts_with("HTTP/1.1 200 ") && ready.ends_with("\r\n\r\nready\n"),
             "{ready}"
         );
-        let condition = Arc::new(std::sync::Mutex::new(Condition {
+        let condition = Arc::new(Mutex::new(Condition {
             unready: None,
             faults: vec!["a disk is full".to_owned()],
         }));
-        let shared = Arc::clone(&condition);
-        server
-            .health
-            .look_by(move || shared.lock().unwrap().clone());
+        server.health.show(Shown {
+            condition: Arc::clone(&condition),
+            ..Shown::default()
+        });
         let faulty = server.ask("GET /readyz").await;
         assert!(
             faulty.starts_with("HTTP/1.1 200 ") && faulty.ends_with("ready\na disk is full\n"),
@@ -354,6 +457,44 @@ mod tests {
                 && unready.ends_with("safe mode\na disk is full\n"),
             "{unready}"
         );
+    }
+
+    #[tokio::test]
+    async fn metrics_have_series_of_partitions_if_they_are_asked_for() {
+        let server = Server::start();
+        let starting = server.ask("GET /metrics").await;
+        assert!(starting.starts_with("HTTP/1.1 503 "), "{starting}");
+        server.health.show(Shown::default());
+        let few = server.ask("GET /metrics").await;
+        assert!(few.ends_with("with partitions: false\n"), "{few}");
+        assert!(few.contains(OPEN_METRICS), "{few}");
+        let all = server.ask("GET /metrics?partitions=true").await;
+        assert!(all.ends_with("with partitions: true\n"), "{all}");
+        let wrong = server.ask("GET /metrics?partitions=perhaps").await;
+        assert!(wrong.starts_with("HTTP/1.1 400 "), "{wrong}");
+    }
+
+    #[tokio::test]
+    async fn levels_of_the_log_are_shown_and_set() {
+        let server = Server::start();
+        server.health.show(Shown::default());
+        let set = server.send("PUT /loglevel", "", "debug\n").await;
+        assert!(
+            set.starts_with("HTTP/1.1 200 ") && set.ends_with("debug\n"),
+            "{set}"
+        );
+        let refused = server.send("PUT /loglevel", "", "loud").await;
+        assert!(refused.starts_with("HTTP/1.1 400 ") && refused.ends_with("loud is no level\n"));
+        let page = server
+            .send("PUT /loglevel", "Origin: http://a\r\n", "off")
+            .await;
+        assert!(page.starts_with("HTTP/1.1 403 "), "{page}");
+        let long = server
+            .send("PUT /loglevel", "", &"x".repeat(BODY_MAX + 1))
+            .await;
+        assert!(long.starts_with("HTTP/1.1 413 "), "{long}");
+        let shown = server.ask("GET /loglevel").await;
+        assert!(shown.ends_with("debug\n"), "{shown}");
     }
 
     #[tokio::test]

@@ -10,6 +10,7 @@ pub mod http;
 pub mod log_command;
 pub mod logging;
 mod memory;
+mod metrics;
 pub mod net;
 pub mod server;
 pub mod shell;

@@ -125,6 +125,23 @@ fn filter(
         (None, Some(text)) => (VARIABLE, text),
         (None, None) => ("by default", default),
     };
+    parse(origin, text)
+}
+
+/// Reads what is to be logged, as `--log` takes it.
+pub fn parse_levels(origin: &'static str, text: &str) -> Result<LogLevels, LogFilterError> {
+    parse(origin, text).map(|filter| levels_of(&filter))
+}
+
+/// Writes what is logged as `--log` takes it.
+pub fn text_of(levels: &LogLevels) -> String {
+    let name = |level: LogLevel| filter_of(level).to_string();
+    let modules = levels.modules.iter();
+    let modules = modules.map(|(module, level)| format!(",{module}={}", name(*level)));
+    name(levels.root) + &modules.collect::<String>()
+}
+
+fn parse(origin: &'static str, text: &str) -> Result<Targets, LogFilterError> {
     // A word alone would read as the name of a module, logged whole.
     let is_level = |part: &str| part.contains('=') || part.parse::<LevelFilter>().is_ok();
     let invalid = || LogFilterError {

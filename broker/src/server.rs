@@ -16,14 +16,14 @@ use tokio::sync::watch;
 
 use crate::config::Config;
 use crate::descriptors::connections_max;
-use crate::http::{self, Condition, Health, Status};
-use crate::logging;
+use crate::http::{self, Condition, Health, Insight, Status};
 use crate::memory::{
     answer_bytes_max, connections_bytes_max, directory_queue_bytes_max, queued_bytes_max,
 };
 use crate::net::{Listener, NetLimits, Shared};
 use crate::shell::Shell;
 use crate::signals::stop_on_signal;
+use crate::{logging, metrics};
 
 /// Why a broker does not serve.
 #[derive(Debug, thiserror::Error)]
@@ -114,8 +114,10 @@ pub async fn run(config: Config) -> Result<(), ServeError> {
     let node = Arc::new(node);
     logging::hand_over(&node.broker.loggers);
     let shell = Shell::new(node);
-    let looked_at = Arc::clone(&shell);
-    health.look_by(move || condition(&looked_at));
+    health.show(Served {
+        shell: Arc::clone(&shell),
+        shared: shared.clone(),
+    });
     let threads = shell.start().map_err(failed("cannot start threads"))?;
     shell.carry_out(shell.node.group_shards_to_load());
     let serving: Vec<_> = listeners
@@ -226,6 +228,32 @@ fn absolute(path: &Path) -> io::Result<PathBuf> {
 }
 
 /// What there is to say of a broker that serves.
+/// The broker as HTTP shows it.
+struct Served {
+    shell: Arc<Shell>,
+    shared: Shared,
+}
+
+impl Insight for Served {
+    fn condition(&self) -> Condition {
+        condition(&self.shell)
+    }
+
+    fn metrics(&self, with_partitions: bool) -> String {
+        metrics::page(&self.shell, &self.shared, with_partitions)
+    }
+
+    fn log_levels(&self) -> String {
+        logging::text_of(&self.shell.node.broker.loggers.levels())
+    }
+
+    fn set_log_levels(&self, text: &str) -> Result<(), String> {
+        let levels = logging::parse_levels("the body", text).map_err(|error| error.to_string())?;
+        self.shell.node.broker.loggers.replace(levels);
+        Ok(())
+    }
+}
+
 fn condition(shell: &Shell) -> Condition {
     let node = &shell.node;
     let offline = node.offline_directories();

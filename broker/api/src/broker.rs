@@ -12,6 +12,7 @@ use millstream_replica::{HostedPartition, Released};
 
 use crate::answer_budget::AnswerBudget;
 use crate::client_rates::{ClientRates, QuotaWindow};
+use crate::counters::Counters;
 use crate::directory_gate::DirectoryGates;
 use crate::fetching::{FetchSessions, WantedPartitions};
 use crate::group_shard::GroupShard;
@@ -69,6 +70,8 @@ pub struct Broker {
     pub answers: AnswerBudget,
     /// What consumers fetch from one request to the next.
     pub fetch_sessions: FetchSessions,
+    /// What was asked since the start.
+    pub counters: Counters,
     /// What the process logs.
     pub loggers: Loggers,
     /// How fast clients with quotas go.
@@ -94,6 +97,7 @@ impl Broker {
             fetch_sessions: FetchSessions::new(config.fetch_sessions_max),
             config,
             gates,
+            counters: Counters::default(),
             loggers: Loggers::default(),
             rates: ClientRates::default(),
             view: ArcSwap::from_pointee(view),

@@ -39,7 +39,10 @@ pub(crate) struct Request<'a> {
 pub fn handle_frame(broker: &Broker, context: &mut Context<'_>, frame: &Bytes) -> Handled {
     match route(broker, context, frame) {
         Ok(handled) => handled,
-        Err(reason) => Handled::Close(reason),
+        Err(reason) => {
+            broker.counters.note_refused();
+            Handled::Close(reason)
+        }
     }
 }
 
@@ -74,6 +77,7 @@ fn route(
             version,
         });
     }
+    broker.counters.note_request(api_key, frame.len());
     let client_id = header.client_id.unwrap_or_default();
     let request = Request {
         reply,

@@ -78,6 +78,15 @@ impl GroupShard {
         self.lock().is_some()
     }
 
+    /// Groups that it coordinates.
+    #[must_use]
+    pub fn group_count(&self) -> usize {
+        let state = self.lock();
+        state
+            .as_ref()
+            .map_or(0, |active| active.shard.group_count())
+    }
+
     /// Drops the shard; whoever waits for it is told to look for the coordinator again.
     pub fn unload(&self, effects: &mut Vec<Effect>) {
         if let Some(active) = self.lock().take() {

@@ -80,6 +80,22 @@ impl Loggers {
         all.into_iter().collect()
     }
 
+    /// What is logged.
+    #[must_use]
+    pub fn levels(&self) -> LogLevels {
+        let levels = self.levels.lock().unwrap_or_else(PoisonError::into_inner);
+        levels.clone()
+    }
+
+    /// Replaces what is logged.
+    pub fn replace(&self, new: LogLevels) {
+        let mut levels = self.levels.lock().unwrap_or_else(PoisonError::into_inner);
+        *levels = new;
+        if let Some(listener) = self.listener.get() {
+            listener(&levels);
+        }
+    }
+
     /// Changes levels, all of a request's or none, at once.
     pub fn alter(
         &self,

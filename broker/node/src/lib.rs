@@ -34,4 +34,5 @@ pub use flush::FlushRound;
 pub use node::{Node, NodeConfig};
 pub use open::{OpenError, check_metadata};
 pub use queue::QueueRest;
+pub use room::DirectoryState;
 pub use scrub::ScrubConfig;

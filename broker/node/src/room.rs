@@ -4,6 +4,7 @@
 //! else goes on: reading, deleting, committed offsets, changes of metadata.
 
 use std::io;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -75,6 +76,19 @@ impl LogDirectory {
     }
 }
 
+/// How a log directory is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DirectoryState {
+    /// Which one.
+    pub path: PathBuf,
+    /// Whether its partitions are out of service until the next start.
+    pub is_offline: bool,
+    /// Whether writes wait in a queue of its own, for its syncs are slow.
+    pub is_slow: bool,
+    /// Bytes that are free, as far as is known.
+    pub free_bytes: u64,
+}
+
 impl Node {
     /// Asks all file systems how much room there is, and does what waited for room. To be called every
     /// second or so, by one thread.
@@ -116,6 +130,20 @@ impl Node {
         }
         self.fail_partition(partition, effects);
         true
+    }
+
+    /// How each log directory is, in the order of the settings.
+    #[must_use]
+    pub fn directory_states(&self) -> Vec<DirectoryState> {
+        let states = (0..)
+            .zip(&self.directories)
+            .map(|(index, one)| DirectoryState {
+                path: one.path.clone(),
+                is_offline: one.has_failed(),
+                is_slow: self.broker.gates.is_closed(index),
+                free_bytes: one.room.room.free(),
+            });
+        states.collect()
     }
 
     /// The log directories without room for records of clients.

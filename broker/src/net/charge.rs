@@ -44,7 +44,6 @@ impl SharedBudget {
     }
 
     /// Bytes charged, and frames that wait.
-    #[cfg(test)]
     pub fn state(&self) -> (usize, usize) {
         let state = self.lock();
         (state.budget.charged(), state.wakers.len())

@@ -24,7 +24,7 @@ use super::charge::Charge;
 use super::complaints::Complaints;
 use super::frame_reader::{FrameError, FrameReader};
 use super::inbox::Inbox;
-use super::listener::{NetLimits, Shared};
+use super::listener::{ConnectionCounters, NetLimits, Shared};
 use super::outgoing::Outgoing;
 use crate::shell::Shell;
 
@@ -84,6 +84,7 @@ pub struct Connection {
     /// What the broker's budget counts of these two.
     counted_answers: usize,
     complaints: Arc<Complaints>,
+    counters: Arc<ConnectionCounters>,
     /// When the frame being read began.
     frame_began: Option<Instant>,
     /// Since when the broker does not read, for a reason of its own.
@@ -122,6 +123,7 @@ impl Connection {
             outgoing: Outgoing::default(),
             counted_answers: 0,
             complaints: Arc::clone(&shared.complaints),
+            counters: Arc::clone(&shared.counters),
             frame_began: None,
             paused: None,
             last_active: now,
@@ -395,6 +397,8 @@ impl Connection {
             return Ok(());
         }
         let written = self.outgoing.write(&self.stream)?;
+        let counters = &self.counters.written_bytes;
+        counters.fetch_add(written as u64, Ordering::Relaxed);
         if written > 0 || was_empty {
             self.last_written = self.shell.node.now();
             self.last_active = self.last_written;

@@ -56,6 +56,15 @@ pub struct Shared {
     pub(super) budget: Arc<SharedBudget>,
     /// What was said of peers.
     pub(super) complaints: Arc<Complaints>,
+    pub(super) counters: Arc<ConnectionCounters>,
+}
+
+/// What is counted of all connections since the start.
+#[derive(Default)]
+pub struct ConnectionCounters {
+    accepted: AtomicU64,
+    refused: AtomicU64,
+    pub(super) written_bytes: AtomicU64,
 }
 
 impl Shared {
@@ -72,16 +81,41 @@ impl Shared {
                 limits.own_bytes_max,
             ),
             complaints: Arc::default(),
+            counters: Arc::default(),
         }
     }
 }
 
 impl Shared {
+    /// Connections that are open.
+    #[must_use]
+    pub fn open(&self) -> usize {
+        self.places - self.room.available_permits()
+    }
+
+    /// Connections that were accepted since the start, and those that were refused for want of a place.
+    #[must_use]
+    pub fn accepted_and_refused(&self) -> (u64, u64) {
+        let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        (of(&self.counters.accepted), of(&self.counters.refused))
+    }
+
+    /// Bytes that sockets took since the start.
+    #[must_use]
+    pub fn written_bytes(&self) -> u64 {
+        self.counters.written_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of requests that are being read, beyond what is each connection's own.
+    #[must_use]
+    pub fn request_bytes(&self) -> usize {
+        self.budget.state().0
+    }
+
     /// A place for a connection, if fewer than `max` are open.
     fn enter(&self, max: usize) -> Option<OwnedSemaphorePermit> {
         let place = Arc::clone(&self.room).try_acquire_owned().ok()?;
-        let open = self.places - self.room.available_permits();
-        (open <= max).then_some(place)
+        (self.open() <= max).then_some(place)
     }
 }
 
@@ -161,6 +195,7 @@ impl Listener {
         let limit = shell.node.dynamic_connections_max();
         let limit = limit.unwrap_or(self.limits.connections_max);
         let Some(place) = shared.enter(limit) else {
+            shared.counters.refused.fetch_add(1, Ordering::Relaxed);
             let (host, now) = (peer.ip().to_string(), shell.node.now());
             if let Some(unsaid) = shared.complaints.begin(&host, now) {
                 tracing::warn!(
@@ -174,6 +209,7 @@ impl Listener {
         };
         match self.connection(stream, peer, shell, shared) {
             Ok(connection) => {
+                shared.counters.accepted.fetch_add(1, Ordering::Relaxed);
                 let stop = stop.clone();
                 connections.spawn(async move {
                     connection.run(stop).await;

@@ -25,6 +25,7 @@ use tokio::time::timeout;
 use super::charge::SharedBudget;
 use super::frame_reader::ALLOWANCE;
 use super::{Listener, NetLimits, Shared};
+use crate::metrics;
 use crate::shell::Shell;
 
 const MIB: usize = 1 << 20;
@@ -37,6 +38,7 @@ struct Server {
     node: Arc<Node>,
     shell: Arc<Shell>,
     budget: Arc<SharedBudget>,
+    shared: Shared,
     _stop: watch::Sender<bool>,
 }
 
@@ -75,13 +77,14 @@ impl Server {
         let address = listener.local_address().unwrap();
         let (stop, stopped) = watch::channel(false);
         let shell = Shell::new(Arc::clone(&node));
-        tokio::spawn(listener.run(Arc::clone(&shell), shared, stopped));
+        tokio::spawn(listener.run(Arc::clone(&shell), shared.clone(), stopped));
         Server {
             address,
             clock,
             node,
             shell,
             budget,
+            shared,
             _stop: stop,
         }
     }
@@ -136,6 +139,61 @@ async fn answer(stream: &mut TcpStream) -> std::io::Result<i32> {
     let mut answer = vec![0; length as usize];
     stream.read_exact(&mut answer).await?;
     Ok(i32::from_be_bytes(answer[..4].try_into().unwrap()))
+}
+
+#[tokio::test]
+async fn metrics_tell_what_went_through_sockets() {
+    let server = Server::start(MIB).await;
+    let topic = millstream_metadata::NewTopic {
+        name: "orders".to_owned(),
+        partitions: 2,
+        replication_factor: 1,
+        ..millstream_metadata::NewTopic::default()
+    };
+    let _effects = server.node.propose(Proposal::CreateTopics {
+        token: RequestToken {
+            connection: u64::MAX,
+            request: 0,
+        },
+        topics: vec![topic],
+        validate_only: false,
+    });
+    let mut client = server.connect().await;
+    let asked = request(1, 3);
+    for _ in 0..3 {
+        client.write_all(&asked).await.unwrap();
+        answer(&mut client).await.unwrap();
+    }
+    let mut stranger = server.connect().await;
+    stranger
+        .write_all(b"\0\0\0\x0a\x7f\0\0\0\0\0\0\0\0\0")
+        .await
+        .unwrap();
+    assert_eq!(stranger.read(&mut [0; 8]).await.unwrap(), 0);
+    let page = metrics::page(&server.shell, &server.shared, true);
+    let bytes = 3 * (asked.len() - 4);
+    for line in [
+        "millstream_requests_total{request=\"Metadata\"} 3",
+        &format!("millstream_request_bytes_total{{request=\"Metadata\"}} {bytes}"),
+        "millstream_requests_refused_total 1",
+        "millstream_connections_accepted_total 2",
+        "millstream_topics 1",
+        "millstream_partitions 2",
+        "millstream_log_directory_offline{directory=\"/data\"} 0",
+        "millstream_partition_log_end_offset{topic=\"orders\",partition=\"1\"} 0",
+        "# EOF",
+    ] {
+        assert!(
+            page.lines().any(|found| found == line),
+            "{line} is not in:\n{page}"
+        );
+    }
+    let taken = page
+        .lines()
+        .find_map(|line| line.strip_prefix("millstream_answer_bytes_total "));
+    assert!(taken.unwrap().parse::<u64>().unwrap() > 3 * 20);
+    let short = metrics::page(&server.shell, &server.shared, false);
+    assert!(!short.contains("millstream_partition_"), "{short}");
 }
 
 #[tokio::test]
