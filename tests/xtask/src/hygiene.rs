@@ -1,5 +1,6 @@
 //! What must not stand in a tracked file: the paths of one machine, and the hosts of package registries
-//! (a lock file of cargo's names its index; that is cargo's format and let be).
+//! (a lock file of cargo's names its index; that is cargo's format and let be). And the lock files must be those of
+//! their manifests: the one of the fuzz targets, which are a workspace of their own, is easily forgotten.
 
 use std::fs;
 use std::process::Command;
@@ -25,9 +26,12 @@ const FORBIDDEN: [(&str, &str); 12] = [
 /// Larger files are data.
 const FILE_BYTES_MAX: u64 = 4 << 20;
 
-/// One check for each forbidden text.
+/// One check for each lock file and each forbidden text.
 pub fn check() -> Tally {
     let mut report = Report::new("hygiene");
+    for manifest in ["Cargo.toml", "tests/fuzz/Cargo.toml"] {
+        report.check(&format!("the lock file of {manifest}"), is_locked(manifest));
+    }
     if find("git").is_none() || !root().join(".git").exists() {
         report.skip("tracked files", "this is not a git work tree");
         return report.finish();
@@ -53,6 +57,19 @@ pub fn check() -> Tally {
         }
     }
     report.finish()
+}
+
+fn is_locked(manifest: &str) -> Result<(), String> {
+    let output = Command::new("cargo")
+        .args(["metadata", "--locked", "--format-version", "1"])
+        .args(["--manifest-path", manifest])
+        .current_dir(root())
+        .output()
+        .map_err(|e| format!("cargo: {e}"))?;
+    match output.status.success() {
+        true => Ok(()),
+        false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
+    }
 }
 
 fn tracked_texts() -> Result<Vec<(String, String)>, String> {
