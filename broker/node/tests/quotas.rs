@@ -277,6 +277,39 @@ fn a_producer_over_its_quota_is_served_and_then_not_read() {
 }
 
 #[test]
+fn o9_ten_times_over_its_quota_a_producer_goes_at_its_quota() {
+    const RATE: f64 = 100_000.0;
+    const STEP: Duration = Duration::from_millis(10);
+    let clock = Arc::new(SimClock::new(NOW));
+    let node = node_on(&SimDisk::default(), &clock, &[]);
+    create(&node, &[]);
+    set(&node, CLIENT, PRODUCER_RATE, RATE);
+    let mut client = Connection::new(&node, 1);
+    let measured = Duration::from_secs(300);
+    let (mut taken, mut times_muted, mut passed) = (0.0, 0, Duration::ZERO);
+    while passed < measured {
+        if client.may_send() {
+            let (throttle, may_send) = produce(&mut client, 10_000);
+            assert_eq!(throttle > 0, !may_send);
+            times_muted += u32::from(!may_send);
+            taken += 10_000.0;
+        }
+        // It comes in bursts, each of what ten seconds allow: as with Kafka.
+        let allowed = RATE * (passed.as_secs_f64() + 10.0) * 1.1;
+        assert!(taken <= allowed, "{taken} bytes after {passed:?}");
+        clock.advance(STEP);
+        passed += STEP;
+        client.time_out();
+    }
+    let rate = taken / measured.as_secs_f64();
+    assert!(
+        (0.9 * RATE..1.1 * RATE).contains(&rate),
+        "{rate} bytes a second"
+    );
+    assert!(times_muted >= 10, "{times_muted}");
+}
+
+#[test]
 fn the_nearest_quota_applies() {
     let anonymous = Some("ANONYMOUS");
     let order: [Entity<'_>; 8] = [

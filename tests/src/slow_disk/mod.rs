@@ -78,7 +78,7 @@ pub struct Latencies {
 }
 
 impl Latencies {
-    fn of(mut all: Vec<Duration>) -> Latencies {
+    pub(crate) fn of(mut all: Vec<Duration>) -> Latencies {
         all.sort_unstable();
         let at = |percent: usize| all.get((all.len() * percent / 100).min(all.len().max(1) - 1));
         Latencies {

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use crate::tally::{Report, Tally};
 use crate::tools::{cargo, find, first_missing, root, target};
-use crate::{arrows, conformance, faults, hygiene, step};
+use crate::{arrows, bounds, conformance, faults, hygiene, step};
 
 /// Seconds for each fuzz target.
 const FUZZ_SECONDS: &str = "20";
@@ -23,7 +23,7 @@ const FAULTS: &str = "3";
 type Step = (&'static str, fn() -> Tally);
 
 /// In the order in which they run: what fails soonest comes first.
-const STEPS: [Step; 12] = [
+const STEPS: [Step; 13] = [
     ("fmt", format),
     ("arrows", arrows::check),
     ("hygiene", hygiene::check),
@@ -35,6 +35,7 @@ const STEPS: [Step; 12] = [
     ("crash", crash),
     ("powercut", powercut),
     ("faults", faults),
+    ("bounds", bounds),
     ("conformance", conform),
 ];
 
@@ -188,6 +189,15 @@ fn powercut() -> Tally {
 fn faults() -> Tally {
     let broker = built("millstream");
     faults::faults(&broker, FAULTS) + faults::slow_disk(&broker, SLOW_DISK_SECONDS, GOOD_ENOUGH_MS)
+}
+
+/// What bad input is answered, and what a broker holds for crowds.
+fn bounds() -> Tally {
+    let answers = conformance::answers::run(&[]).unwrap_or_else(|reason| {
+        println!("FAIL answers: {reason}");
+        Tally::one(false)
+    });
+    answers + bounds::short(&built("millstream"))
 }
 
 fn conform() -> Tally {

@@ -8,22 +8,25 @@ use std::time::Instant;
 use crate::check::{crash_test, script};
 use crate::tally::Tally;
 use crate::tools::{cargo, root, target};
-use crate::{durability, faults, figures, mutants, recovery, step};
+use crate::{bounds, durability, faults, figures, mutants, recovery, step};
 
 /// Faults of each kind where no number is given.
 const FAULTS: &str = "10";
+/// Seconds of each measurement beside crowds where no number is given.
+const BOUNDS_SECONDS: &str = "10";
 
 /// What can be run, with what each number means.
 pub const USAGE: &str = "long sim SEEDS [FIRST] | long mutants SEEDS | long flips BYTES | long crash KILLS [SEED] \
     | long powercut CUTS [ext4|xfs] | long faults [COUNT] | long slowdisk SECONDS \
     | long fuzz MINUTES_PER_TARGET [TARGET...] | long figures ROUNDS \
-    | long durability ROUNDS | long recovery GIGABYTES";
+    | long durability ROUNDS | long recovery GIGABYTES | long bounds [SECONDS]";
 
 /// Runs one of them.
 pub fn run(arguments: &[String]) -> Result<Tally, String> {
     let (what, number, rest) = match arguments {
         [what, number, rest @ ..] => (what, number.as_str(), rest),
         [what] if what == "faults" => (what, FAULTS, &[][..]),
+        [what] if what == "bounds" => (what, BOUNDS_SECONDS, &[][..]),
         _ => return Err(format!("usage: cargo xtask {USAGE}")),
     };
     let count: u64 = number
@@ -42,6 +45,7 @@ pub fn run(arguments: &[String]) -> Result<Tally, String> {
             with_load(|| faults::powercut(&binary(), number, file_system))
         }
         "faults" => with_load(|| faults::faults(&binary(), number)),
+        "bounds" => with_load(|| bounds::long(&binary(), number)),
         "slowdisk" => with_load(|| faults::slow_disk(&binary(), number, "0")),
         "crash" => crash(number, rest.first().map_or("1", String::as_str)),
         "fuzz" => step::run(
@@ -103,6 +107,8 @@ fn with_load(test: impl FnOnce() -> Tally) -> Tally {
         "crash",
         "--bin",
         "slow_disk",
+        "--bin",
+        "bounds",
         "--profile",
         "ci",
     ];

@@ -1,6 +1,7 @@
 //! The project's own commands: `cargo xtask check`, `fix`, `conformance` and `long`.
 
 mod arrows;
+mod bounds;
 mod check;
 mod conformance;
 mod durability;
@@ -23,10 +24,12 @@ use crate::tally::Tally;
 
 const USAGE: &str = "usage: cargo xtask COMMAND
   check [STEP…]    everything that must hold: fmt arrows hygiene clippy build test codec fuzz crash
-                   powercut faults conformance
+                   powercut faults bounds conformance
   fix              format, and what clippy can mend by itself
   conformance [--against kafka] [--binary FILE] [--clients A,B] [--count N]
-                   foreign clients against a broker";
+                   foreign clients against a broker
+  answers [--against kafka [--record]]
+                   what batches and bad input are answered, against what Kafka said";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -35,6 +38,7 @@ fn main() -> ExitCode {
         Some((command, rest)) if command == "conformance" => {
             conformance::Options::read(rest).map(|o| conformance::run(&o))
         }
+        Some((command, rest)) if command == "answers" => conformance::answers::run(rest),
         Some((command, rest)) if command == "long" => long::run(rest),
         Some((command, [])) if command == "fix" => Ok(fix()),
         _ => Err(format!("{USAGE}\n  {}", long::USAGE)),

@@ -5,7 +5,7 @@
 //! start, no auto-creation ── groups (second life), what one client wrote another reads, errors ── stop ── Kafka's DumpLogSegments
 //! ```
 
-mod answers;
+pub mod answers;
 mod broker;
 mod client;
 mod compaction;
@@ -280,7 +280,11 @@ fn with_broker(
         );
         report.check(
             "produce answers as Kafka does",
-            answers::check(&bootstrap, broker.is_kafka()),
+            answers::PRODUCE.check(&bootstrap, broker.is_kafka()),
+        );
+        report.check(
+            "bad input is answered as recorded",
+            answers::BAD_INPUT.check(&bootstrap, broker.is_kafka()),
         );
         let mut named = Report::new("console");
         compression::check_records(tools, &bootstrap, now, &mut named);
