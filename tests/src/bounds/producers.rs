@@ -47,12 +47,13 @@ pub(super) fn send(
             let builder = thread::Builder::new().stack_size(STACK);
             builder.spawn_scoped(scope, move || produce(port, &bytes))
         };
-        let spawned: Result<Vec<_>, _> = (0..producers).map(spawn).collect();
-        let spawned = spawned.map_err(|error| format!("a thread: {error}"))?;
-        for producer in spawned {
-            let joined = producer.join();
-            joined.map_err(|_| "a thread ended by a panic")??;
-        }
+        let spawned: Vec<_> = (0..producers).map(spawn).collect();
+        let joined = spawned.into_iter().map(|producer| {
+            let producer = producer.map_err(|error| format!("a thread: {error}"))?;
+            producer.join().map_err(|_| "a thread ended by a panic")?
+        });
+        // All of them, for whoever is left would be waited for with the small ones still running.
+        let failures: Vec<Failure> = joined.filter_map(Result::err).collect();
         let took = began.elapsed();
         stop.store(true, Ordering::Relaxed);
         let slowest = small.join().map_err(|_| "a thread ended by a panic")??;
@@ -60,7 +61,13 @@ pub(super) fn send(
         if slowest > SMALL_WITHIN {
             return Err(format!("a small request took {slowest:.1?}"));
         }
-        Ok((producers, took))
+        match failures.first() {
+            None => Ok((producers, took)),
+            Some(first) => Err(format!(
+                "{} producers failed, the first: {first}",
+                failures.len()
+            )),
+        }
     })
 }
 
