@@ -78,6 +78,12 @@ pub(super) fn peak(id: u32) -> Result<u64, Failure> {
     status(id, "VmHWM:")
 }
 
+/// Descriptors that the process has open.
+pub(super) fn descriptors(id: u32) -> Result<usize, Failure> {
+    let entries = fs::read_dir(format!("/proc/{id}/fd"));
+    Ok(entries.map_err(|error| error.to_string())?.count())
+}
+
 fn status(id: u32, field: &str) -> Result<u64, Failure> {
     let file = format!("/proc/{id}/status");
     let text = fs::read_to_string(&file).map_err(|error| format!("{file}: {error}"))?;

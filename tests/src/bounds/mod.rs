@@ -151,6 +151,13 @@ pub fn run(options: &BoundsOptions) -> Result<BoundsSummary, Failure> {
         probe::measure(port, options.measured)
     })?;
     let idle = crowd.close()?;
+    // Until the broker has seen that they are gone, it has no place for as many others.
+    for _ in 0..100 {
+        if memory_group::descriptors(broker.id())? < SPARE * 4 {
+            break;
+        }
+        thread::sleep(Duration::from_millis(100));
+    }
 
     let producers = producers::send(port, options.producers, options.request_bytes)?;
     // These two wait for deadlines.
