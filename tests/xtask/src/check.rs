@@ -9,7 +9,7 @@ use crate::tools::{cargo, find, first_missing, root, target};
 use crate::{arrows, bounds, conformance, faults, hygiene, step};
 
 /// Seconds for each fuzz target.
-const FUZZ_SECONDS: &str = "20";
+const FUZZ_SECONDS: &str = "10";
 /// Kills of the short crash test.
 const CRASH_KILLS: &str = "5";
 const CRASH_SEED: &str = "1";
