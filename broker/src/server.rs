@@ -227,7 +227,6 @@ fn absolute(path: &Path) -> io::Result<PathBuf> {
     Ok(std::path::absolute(path)?.components().collect())
 }
 
-/// What there is to say of a broker that serves.
 /// The broker as HTTP shows it.
 struct Served {
     shell: Arc<Shell>,
@@ -254,6 +253,7 @@ impl Insight for Served {
     }
 }
 
+/// What there is to say of a broker that serves.
 fn condition(shell: &Shell) -> Condition {
     let node = &shell.node;
     let offline = node.offline_directories();

@@ -226,7 +226,8 @@ fn python(cache: &Path, name: &'static str, nulls: bool) -> Result<Box<dyn Clien
             "-B".into(),
             OsString::from(from.join("driver.py")),
         ],
-        environment: Vec::new(),
+        // What the drivers in Python share.
+        environment: vec![("PYTHONPATH", source("python").into())],
     }))
 }
 
