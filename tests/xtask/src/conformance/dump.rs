@@ -14,6 +14,8 @@ use crate::tally::Report;
 
 const DUMP: &str = "org.apache.kafka.tools.DumpLogSegments";
 const DUMP_MAX: Duration = Duration::from_secs(300);
+/// Bytes of one `--files`: Linux takes 128 KiB as one argument (`MAX_ARG_STRLEN`).
+const LIST_MAX: usize = 64 << 10;
 /// What the reader says when something is wrong.
 const COMPLAINTS: [&str; 7] = [
     "Mismatches in",
@@ -126,6 +128,7 @@ fn files(data: &Path) -> Result<Vec<PathBuf>, String> {
     Ok(found)
 }
 
+/// Reads all of `files`, with as many calls as the lengths of their names ask for.
 fn dump(
     jars: &Path,
     files: &[PathBuf],
@@ -138,6 +141,42 @@ fn dump(
     {
         return Err("there are no log files to read".to_owned());
     }
+    let mut records = 0;
+    for list in lists(files, LIST_MAX) {
+        records += dump_list(jars, list, options, may_have_gaps)?;
+    }
+    if records == 0 {
+        return Err("found no record".to_owned());
+    }
+    println!(
+        "     DumpLogSegments read {} files, {records} records",
+        files.len()
+    );
+    Ok(())
+}
+
+/// `files` in runs whose names, joined by commas, take at most `max` bytes; a longer name is its own run.
+fn lists(files: &[PathBuf], max: usize) -> Vec<&[PathBuf]> {
+    let (mut lists, mut from, mut length) = (Vec::new(), 0, 0);
+    for (i, file) in files.iter().enumerate() {
+        let name = file.as_os_str().len() + 1;
+        if i > from && length + name > max {
+            lists.push(&files[from..i]);
+            (from, length) = (i, 0);
+        }
+        length += name;
+    }
+    lists.push(&files[from..]);
+    lists
+}
+
+/// The records that the tool found in `files`, which fit one call.
+fn dump_list(
+    jars: &Path,
+    files: &[PathBuf],
+    options: &[&str],
+    may_have_gaps: bool,
+) -> Result<u64, String> {
     let list: Vec<String> = files
         .iter()
         .map(|file| file.display().to_string())
@@ -176,10 +215,31 @@ fn dump(
         Some(complaint) => Err(complaint),
         None if !status.success() => Err(format!("{status}: {}", last_lines(&err, 3))),
         None if read != files.len() => Err(format!("read {read} of {} files", files.len())),
-        None if records == 0 => Err("found no record".to_owned()),
-        None => {
-            println!("     DumpLogSegments read {read} files, {records} records");
-            Ok(())
+        None => Ok(records),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_hold_every_file_once_and_stay_within_their_bytes() {
+        let files: Vec<PathBuf> = (0..1_000)
+            .map(|i| PathBuf::from(format!("/data/topic-{i}/00000000000000000000.log")))
+            .collect();
+        let lists = lists(&files, 1_000);
+        assert_eq!(lists.concat(), files);
+        for list in &lists {
+            let bytes: usize = list.iter().map(|file| file.as_os_str().len() + 1).sum();
+            assert!(bytes <= 1_000, "{bytes} bytes in one list");
         }
+        assert!(lists.len() < 60, "{} lists", lists.len());
+    }
+
+    #[test]
+    fn a_name_longer_than_a_list_is_read_by_itself() {
+        let files = ["a", "a long name", "b"].map(PathBuf::from);
+        assert_eq!(lists(&files, 4).len(), 3);
     }
 }
