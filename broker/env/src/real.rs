@@ -97,7 +97,8 @@ impl Disk for RealDisk {
                 is_directory: entry.file_type()?.is_dir(),
             });
         }
-        entries.sort_by(|a, b| a.path.cmp(&b.path));
+        // By names: all else of these paths is the same.
+        entries.sort_unstable_by(|a, b| a.path.as_os_str().cmp(b.path.as_os_str()));
         Ok(entries)
     }
 

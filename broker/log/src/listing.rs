@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use millstream_env::DirectoryEntry;
 use millstream_model::Offset;
 
 use crate::{LogPlace, Noted, names};
@@ -24,17 +25,25 @@ pub(crate) struct Listing {
     pub digests: BTreeSet<Offset>,
 }
 
-/// Lists the directory, which is created where there is none, and removes what was never finished.
-pub(crate) fn list(place: &LogPlace, noted: Noted) -> io::Result<Listing> {
-    let mut listing = Listing::default();
-    let mut empty = Vec::new();
-    let entries = match place.disk.list(&place.directory) {
+/// The names in the directory, which is created where there is none.
+pub(crate) fn entries(place: &LogPlace) -> io::Result<Vec<DirectoryEntry>> {
+    match place.disk.list(&place.directory) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             place.disk.create_directory(&place.directory)?;
-            return Ok(listing);
+            Ok(Vec::new())
         }
-        entries => entries?,
-    };
+        entries => entries,
+    }
+}
+
+/// Sorts what is in the directory, and removes what was never finished.
+pub(crate) fn list(
+    place: &LogPlace,
+    entries: Vec<DirectoryEntry>,
+    noted: Noted,
+) -> io::Result<Listing> {
+    let mut listing = Listing::default();
+    let mut empty = Vec::new();
     for entry in entries {
         let path = entry.path;
         let goes = [names::TEMPORARY, names::DELETED, names::CLEANED];

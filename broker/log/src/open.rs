@@ -2,18 +2,20 @@
 
 use std::io;
 
+use millstream_env::DirectoryEntry;
 use millstream_model::{LeaderEpoch, Offset, WallTime};
 
 use crate::cache::TailCache;
+use crate::compaction::file::CompactionFile;
 use crate::compaction::replacement;
 use crate::derived::write_epochs;
 use crate::flush::Dirty;
-use crate::listing::{Listing, list, remove_segment};
+use crate::listing::{Listing, entries, list, remove_segment};
 use crate::opening_epochs::OpeningEpochs;
 use crate::producer_files::ProducerFiles;
 use crate::recovery::Opening;
 use crate::segment::Segment;
-use crate::{Cut, Log, LogConfig, LogPlace, OpenError, partition_metadata};
+use crate::{Cut, Log, LogConfig, LogPlace, OpenError, names, partition_metadata};
 
 /// What the last run noted of a log. The default is that of a log which was created since: it begins
 /// at offset 0, and everything in it is checked.
@@ -72,10 +74,19 @@ impl Log {
             path: place.directory.clone(),
             source,
         };
-        let compacted = replacement::settle(&place, &config, now).map_err(io)?;
-        let listing = list(&place, noted).map_err(io)?;
+        let mut found = entries(&place).map_err(io)?;
         let is_new = noted.recovery_point == Offset::ZERO;
         partition_metadata::check_or_write(&*place.disk, &place.directory, place.topic_id, is_new)?;
+        let has_compacted = |entry: &DirectoryEntry| entry.path.ends_with(names::COMPACTION);
+        let compacted = match found.iter().any(has_compacted) {
+            true => {
+                let settled = replacement::settle(&place, &config, now).map_err(io)?;
+                found = entries(&place).map_err(io)?;
+                settled
+            }
+            false => Some(CompactionFile::default()),
+        };
+        let listing = list(&place, found, noted).map_err(io)?;
         let mut opening = Opening {
             gaps_end: compacted
                 .as_ref()

@@ -21,6 +21,7 @@ use millstream_replica::{Durability, HostedPartition, Partition};
 use crate::Node;
 use crate::metadata::durability;
 use crate::placement::{Displaced, Found};
+use crate::sweep::set_aside;
 
 /// A partition on its way.
 enum Begun {
@@ -162,14 +163,30 @@ impl Node {
             topic_id: to_open.topic_id,
             cache_budget: self.cache_budget.clone(),
         };
+        let path = place.directory.clone();
         let leads_in = Some(to_open.leader_epoch);
-        let opened = Log::open(
-            place,
-            to_open.config,
-            to_open.noted,
-            leads_in,
-            self.wall_time(),
-        );
+        let open = |place| {
+            Log::open(
+                place,
+                to_open.config,
+                to_open.noted,
+                leads_in,
+                self.wall_time(),
+            )
+        };
+        let mut opened = open(place.clone());
+        if let (Err(millstream_log::OpenError::OtherTopic { found: owner, .. }), true) =
+            (&opened, found.is_start)
+        {
+            // A topic of this name was deleted, and a crash left its files.
+            let disk = &*self.disk;
+            let is_aside = set_aside(disk, &path, Some(*owner))
+                .and_then(|()| disk.sync_directory(&directory.path));
+            opened = match is_aside {
+                Ok(()) => open(place),
+                Err(source) => Err(millstream_log::OpenError::Io { path, source }),
+            };
+        }
         match opened {
             Ok((mut log, _recovery)) => {
                 log.set_room(Arc::clone(&directory.room.room));

@@ -1,6 +1,7 @@
 //! What a crash between two steps of deleting a topic leaves in a log directory.
 
 use std::io;
+use std::path::{Path, PathBuf};
 
 use millstream_env::Disk;
 use millstream_metadata::Image;
@@ -26,6 +27,9 @@ impl Sweep<'_> {
     /// Removes what was being removed, and renames partitions that no topic of the image owns, so that
     /// a new topic of the same name finds their place free. Their bytes stay for whoever misses them. What
     /// is owned is noted.
+    ///
+    /// Where the metadata says that a partition lives here, the opening of its log looks whose the files
+    /// are, by several threads, and the file is not read twice: see [`set_aside`].
     pub(crate) fn run(
         &self,
         index: usize,
@@ -46,6 +50,10 @@ impl Sweep<'_> {
             let Some((topic, partition)) = split(name) else {
                 continue;
             };
+            if self.lives_in(directory, topic, partition) {
+                found.note(topic, partition, index);
+                continue;
+            }
             let owner = match millstream_log::topic_of(self.disk, &entry.path) {
                 Ok(owner) => owner,
                 Err(error) => {
@@ -55,14 +63,11 @@ impl Sweep<'_> {
                     continue;
                 }
             };
-            if self.is_owned(directory, topic, partition, owner) {
+            if self.is_owned(topic, partition, owner) {
                 found.note(topic, partition, index);
                 continue;
             }
-            let owner = owner.map_or("unknown".to_owned(), |id| id.to_string());
-            let stray = directory.path.join(format!("{name}.{owner}{STRAY}"));
-            tracing::warn!(path = %entry.path.display(), renamed = %stray.display(), "no topic owns this partition");
-            self.disk.rename(&entry.path, &stray)?;
+            set_aside(self.disk, &entry.path, owner)?;
             has_changed = true;
         }
         match has_changed {
@@ -71,30 +76,41 @@ impl Sweep<'_> {
         }
     }
 
-    /// Whether a topic owns the partition. One that does not say whose it is was being created when the
-    /// power went: it is that of the topic of its name, in the directory that this was to be in.
-    fn is_owned(
-        &self,
-        directory: &LogDirectory,
-        topic: &str,
-        index: i32,
-        owner: Option<TopicId>,
-    ) -> bool {
-        let Some(topic) = self.image.topic(topic) else {
-            return false;
-        };
-        let Some(partition) = topic.partition(index) else {
+    /// Whether the metadata says that the partition of this name lives in this directory.
+    fn lives_in(&self, directory: &LogDirectory, topic: &str, index: i32) -> bool {
+        let assigned = self.assigned(topic, index);
+        assigned.is_some_and(|(_, assigned)| assigned == directory.id)
+    }
+
+    /// Whether a topic owns the partition, which does not live in this directory as far as the metadata
+    /// says. One that does not say whose it is was being created when the power went: it is that of the
+    /// topic of its name, if it is not said yet where that lives.
+    fn is_owned(&self, topic: &str, index: i32, owner: Option<TopicId>) -> bool {
+        let Some((id, assigned)) = self.assigned(topic, index) else {
             return false;
         };
         match owner {
-            Some(owner) => owner == topic.id,
-            None => {
-                let assigned = partition.directory_of(self.node);
-                let assigned = assigned.unwrap_or(DirectoryId::UNASSIGNED);
-                assigned == directory.id || assigned == DirectoryId::UNASSIGNED
-            }
+            Some(owner) => owner == id,
+            None => assigned == DirectoryId::UNASSIGNED,
         }
     }
+
+    /// The topic of a partition's name, and the directory that it lives in.
+    fn assigned(&self, topic: &str, index: i32) -> Option<(TopicId, DirectoryId)> {
+        let topic = self.image.topic(topic)?;
+        let assigned = topic.partition(index)?.directory_of(self.node);
+        Some((topic.id, assigned.unwrap_or(DirectoryId::UNASSIGNED)))
+    }
+}
+
+/// Renames the files of a partition that no topic owns. Durable once the log directory is synced.
+pub(crate) fn set_aside(disk: &dyn Disk, path: &Path, owner: Option<TopicId>) -> io::Result<()> {
+    let owner = owner.map_or("unknown".to_owned(), |id| id.to_string());
+    let mut stray = path.as_os_str().to_owned();
+    stray.push(format!(".{owner}{STRAY}"));
+    let stray = PathBuf::from(stray);
+    tracing::warn!(path = %path.display(), renamed = %stray.display(), "no topic owns this partition");
+    disk.rename(path, &stray)
 }
 
 /// The topic and partition that a directory is named after.
