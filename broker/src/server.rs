@@ -95,6 +95,7 @@ pub async fn run(config: Config) -> Result<(), ServeError> {
             &listener.address,
             listener.advertised.clone(),
             limits.clone(),
+            config.sockets,
         );
         let bound = bound.await.map_err(|source| ServeError::Bind {
             address: listener.address.to_string(),

@@ -13,6 +13,7 @@ use super::error::ConfigError;
 use super::layered::Layered;
 use super::listeners::{is_loopback, listeners};
 use super::{Config, OffsetsTopic};
+use crate::net::SocketSettings;
 
 /// Longer durations mean the same: never.
 const DURATION_MAX: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
@@ -50,6 +51,7 @@ pub(super) fn build(settings: &Layered) -> Result<(Config, Vec<String>), ConfigE
             .ok(),
         queued_request_bytes_max: usize::try_from(settings.number("queued.max.request.bytes")).ok(),
         connections_max: connections_max(settings),
+        sockets: sockets(settings),
         connection_idle_max: millis(settings, "connections.max.idle.ms"),
         quota_window: QuotaWindow {
             samples: settings.size("quota.window.num") as u32,
@@ -201,6 +203,15 @@ fn node_id(settings: &Layered) -> i32 {
         "node.id"
     };
     narrow(settings, name)
+}
+
+fn sockets(settings: &Layered) -> SocketSettings {
+    let given = |name| u32::try_from(settings.number(name)).ok();
+    SocketSettings {
+        receive_buffer_bytes: given("socket.receive.buffer.bytes"),
+        send_buffer_bytes: given("socket.send.buffer.bytes"),
+        backlog: given("socket.listen.backlog.size").unwrap_or(1),
+    }
 }
 
 /// Kafka's default, the largest number, means that nobody asked for a bound.

@@ -39,6 +39,8 @@ use layered::Layered;
 use live::LIVE;
 use setting::Setting;
 
+use crate::net::SocketSettings;
+
 /// A longer configuration file is refused.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
@@ -88,6 +90,8 @@ pub struct Config {
     pub queued_answer_bytes_max: Option<usize>,
     /// Connections open at once (`max.connections`); none: as many as the descriptors allow.
     pub connections_max: Option<usize>,
+    /// What the system is asked for each listener's socket (`socket.*`).
+    pub sockets: SocketSettings,
     /// How long a connection may be silent (`connections.max.idle.ms`).
     pub connection_idle_max: Duration,
     /// How long rates of clients are measured (`quota.window.num`, `quota.window.size.seconds`).

@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 use super::charge::SharedBudget;
 use super::complaints::Complaints;
 use super::connection::Connection;
+use super::sockets::{SocketSettings, listen};
 use crate::shell::Shell;
 
 /// How long accepting pauses after it failed, for instance for want of descriptors.
@@ -135,8 +136,9 @@ impl Listener {
         address: &HostPort,
         advertised: Option<HostPort>,
         limits: NetLimits,
+        sockets: SocketSettings,
     ) -> io::Result<Listener> {
-        let listener = TcpListener::bind((address.host.as_str(), address.port)).await?;
+        let listener = listen(address, sockets).await?;
         // Connections have it from their listener.
         notice_lost_peers(&listener, PEER_SILENCE, PEER_UNREACHABLE)?;
         Ok(Listener {

@@ -7,8 +7,10 @@ mod frame_reader;
 mod inbox;
 mod listener;
 mod outgoing;
+mod sockets;
 #[cfg(test)]
 mod tests;
 
 pub use inbox::Inboxes;
 pub use listener::{Listener, NetLimits, Shared};
+pub use sockets::SocketSettings;

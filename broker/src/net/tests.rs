@@ -24,10 +24,15 @@ use tokio::time::timeout;
 
 use super::charge::SharedBudget;
 use super::frame_reader::ALLOWANCE;
-use super::{Listener, NetLimits, Shared};
+use super::{Listener, NetLimits, Shared, SocketSettings};
 use crate::metrics;
 use crate::shell::Shell;
 
+const SOCKETS: SocketSettings = SocketSettings {
+    receive_buffer_bytes: None,
+    send_buffer_bytes: None,
+    backlog: 128,
+};
 const MIB: usize = 1 << 20;
 /// Long enough for what should not happen to happen.
 const QUIET: Duration = Duration::from_millis(100);
@@ -73,7 +78,7 @@ impl Server {
         let shared = Shared::new(&limits);
         let budget = Arc::clone(&shared.budget);
         let any: HostPort = "127.0.0.1:0".parse().unwrap();
-        let listener = Listener::bind(&any, None, limits).await.unwrap();
+        let listener = Listener::bind(&any, None, limits, SOCKETS).await.unwrap();
         let address = listener.local_address().unwrap();
         let (stop, stopped) = watch::channel(false);
         let shell = Shell::new(Arc::clone(&node));

@@ -84,9 +84,9 @@ pub(super) static CONFIGS: &[BrokerConfigDef] = &[
     def("request.timeout.ms", Int, Some("30000"), "How long a request of this broker to another may take."),
     def("socket.connection.setup.timeout.max.ms", Long, Some("30000"), "The longest that a connection to another node may take to open."),
     def("socket.connection.setup.timeout.ms", Long, Some("10000"), "How long the first try to open such a connection may take."),
-    def("socket.listen.backlog.size", Int, Some("50"), "Connections that wait to be accepted."),
-    def("socket.receive.buffer.bytes", Int, Some("102400"), "Receive buffer of connections."),
+    live("socket.listen.backlog.size", Int, Some("50")),
+    live("socket.receive.buffer.bytes", Int, Some("102400")),
     live("socket.request.max.bytes", Int, Some("104857600")),
-    def("socket.send.buffer.bytes", Int, Some("102400"), "Send buffer of connections."),
+    live("socket.send.buffer.bytes", Int, Some("102400")),
     def("telemetry.max.bytes", Int, Some("1048576"), "Most bytes of metrics that a client may push at once."),
 ];
