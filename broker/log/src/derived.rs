@@ -14,7 +14,7 @@ use crate::leader_epochs::LeaderEpochs;
 use crate::listing::{Listing, remove_if_there};
 use crate::opening_epochs::GatheredEpochs;
 use crate::producer_state::ProducerState;
-use crate::recovery::Opening;
+use crate::recovery::{Opening, Unsynced};
 use crate::scan::Found;
 use crate::{LogPlace, Noted, OpenError, names, producer_file};
 
@@ -56,7 +56,7 @@ impl Opening<'_> {
             gathered.add(epoch, Offset(header.base_offset));
         })?;
         self.epochs.known = gathered.finish();
-        self.must_sync = true;
+        self.unsynced = Unsynced::Names;
         Ok(())
     }
 
@@ -118,7 +118,7 @@ impl Opening<'_> {
                     loaded = Some((state, counted));
                 }
                 _ => {
-                    self.must_sync = true;
+                    self.unsynced = Unsynced::Names;
                     self.place
                         .disk
                         .remove_file(&path)
@@ -132,7 +132,7 @@ impl Opening<'_> {
             let is_whole = read.is_some_and(|bytes| producer_file::is_whole_snapshot(&bytes));
             if *offset > end || !is_whole {
                 // If its name came back, nobody would look at it again.
-                self.must_sync = true;
+                self.unsynced = Unsynced::Names;
                 remove_if_there(self.place, &path).map_err(|error| self.io(error))?;
             }
         }

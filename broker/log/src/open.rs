@@ -13,7 +13,7 @@ use crate::flush::Dirty;
 use crate::listing::{Listing, entries, list, remove_segment};
 use crate::opening_epochs::OpeningEpochs;
 use crate::producer_files::ProducerFiles;
-use crate::recovery::Opening;
+use crate::recovery::{Opening, Unsynced};
 use crate::segment::Segment;
 use crate::{Cut, Log, LogConfig, LogPlace, OpenError, names, partition_metadata};
 
@@ -52,7 +52,7 @@ pub struct Recovery {
 }
 
 /// What opening leaves to the first flush.
-struct Unsynced {
+struct Left {
     /// The names of the directory and its files are to be synced, with the first bytes.
     names: bool,
     /// The epochs' file is to be written.
@@ -94,7 +94,7 @@ impl Log {
             recovery: Recovery::default(),
             segments: Vec::new(),
             epochs: OpeningEpochs::new(leads_in),
-            must_sync: false,
+            unsynced: Unsynced::Nothing,
             unfinished_cut: None,
             place: &place,
             config,
@@ -103,7 +103,7 @@ impl Log {
         opening.begin(&listing, noted)?;
         let log_end_offset = opening.segments.last().expect("one was made or found").end;
         let producers = opening.load_producers(&listing, noted.recovery_point, log_end_offset)?;
-        let unsynced = opening.finish(noted).map_err(io)?;
+        let left = opening.finish(noted).map_err(io)?;
         let Opening {
             recovery,
             segments,
@@ -115,10 +115,10 @@ impl Log {
         let first = segments.first().expect("one was made or found").base;
         let mut dirty = Dirty::default();
         dirty.producers = ProducerFiles::found(producers.1);
-        if unsynced.names {
+        if left.names {
             dirty.note_created();
         }
-        if unsynced.epochs {
+        if left.epochs {
             dirty.note_epochs();
         }
         let log_start_offset = noted.log_start_offset.max(first).min(log_end_offset);
@@ -196,12 +196,12 @@ impl Opening<'_> {
 
     /// Syncs what was kept, and writes what was made again, as far as there is room: what is derived
     /// from batches can wait, for a full disk is to be read. Answers what the first flush has to do.
-    fn finish(&mut self, noted: Noted) -> io::Result<Unsynced> {
+    fn finish(&mut self, noted: Noted) -> io::Result<Left> {
         let place = self.place;
         // A flush that moved the recovery point has synced the names.
         let is_new = noted.recovery_point <= noted.log_start_offset.max(Offset::ZERO);
-        if !self.must_sync {
-            return Ok(Unsynced {
+        if self.unsynced == Unsynced::Nothing {
+            return Ok(Left {
                 names: is_new,
                 epochs: false,
             });
@@ -210,6 +210,12 @@ impl Opening<'_> {
         // Entries that were not written stay in memory.
         if_room(active.persist_indexes(place).map(drop))?;
         active.file(place)?.sync_data()?;
+        if self.unsynced == Unsynced::Bytes && !is_new && self.epochs.are_as_noted() {
+            return Ok(Left {
+                names: false,
+                epochs: false,
+            });
+        }
         let epochs = !if_room(write_epochs(place, &self.epochs.known, true).map(drop))?;
         if is_new {
             let metadata = partition_metadata::path_in(&place.directory);
@@ -219,7 +225,7 @@ impl Opening<'_> {
         if is_new && let Some(parent) = place.directory.parent() {
             place.disk.sync_directory(parent)?;
         }
-        Ok(Unsynced {
+        Ok(Left {
             names: false,
             epochs,
         })

@@ -21,6 +21,8 @@ pub(crate) struct OpeningEpochs {
     pub are_vouched_for: bool,
     /// The file is not as it was noted.
     pub is_contradicted: bool,
+    /// What the file said.
+    file: LeaderEpochs,
     /// What the next checked batch must have at least.
     least: LeaderEpoch,
 }
@@ -32,13 +34,15 @@ impl OpeningEpochs {
             leads_in,
             are_vouched_for: false,
             is_contradicted: false,
+            file: LeaderEpochs::default(),
             least: LeaderEpoch(i32::MIN),
         }
     }
 
     /// Takes what the file says of batches below `point`, from which on batches are checked.
     pub(crate) fn load(&mut self, file: LeaderEpochs, noted: Noted, point: Offset) {
-        self.known = file;
+        self.known = file.clone();
+        self.file = file;
         self.known.truncate(point);
         let start = noted.log_start_offset.max(Offset::ZERO);
         let found = self.known.checksum(start, noted.recovery_point);
@@ -62,6 +66,11 @@ impl OpeningEpochs {
     pub(crate) fn note_checked(&mut self, epoch: LeaderEpoch, base: Offset) {
         self.known.assign(epoch, base);
         self.least = epoch;
+    }
+
+    /// Whether the file is as it was noted, and says all that there is to say.
+    pub(crate) fn are_as_noted(&self) -> bool {
+        self.are_vouched_for && self.known == self.file
     }
 
     /// There are no batches.

@@ -42,6 +42,16 @@ use crate::segment::{Digested, Segment};
 use crate::time_index::TimeEntry;
 use crate::{LogConfig, LogPlace, Noted, OpenError, ReadError, Recovery, names};
 
+/// What a log that is being opened has to sync before anybody sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Unsynced {
+    Nothing,
+    /// The bytes of its last segment.
+    Bytes,
+    /// These, and names in its directory.
+    Names,
+}
+
 /// A log that is being opened.
 pub(crate) struct Opening<'a> {
     pub place: &'a LogPlace,
@@ -52,8 +62,8 @@ pub(crate) struct Opening<'a> {
     pub recovery: Recovery,
     /// Where compaction may have been, exclusive: only before it may there be gaps between offsets.
     pub gaps_end: Offset,
-    /// Whether something was kept that may not be durable, or cut.
-    pub must_sync: bool,
+    /// What was kept, or cut, that may not be durable.
+    pub unsynced: Unsynced,
     /// What a full disk has no room to set aside.
     pub unfinished_cut: Option<Box<UnfinishedCut>>,
 }
@@ -143,7 +153,7 @@ impl Opening<'_> {
         if was_sealed {
             self.seal_last()?;
             self.begin_empty(end)?;
-            self.must_sync = true;
+            self.unsynced = Unsynced::Names;
         }
         let sealed = self.segments.len() - 1;
         for base in &listing.digests {
@@ -152,7 +162,7 @@ impl Opening<'_> {
                 self.segments[at].digested = Digested::Yes;
             } else {
                 // If its name came back, it could be taken for that of a later segment.
-                self.must_sync = true;
+                self.unsynced = Unsynced::Names;
                 let path = names::offset_file(&place.directory, *base, names::DIGEST);
                 remove_if_there(place, &path).map_err(|error| self.io(error))?;
             }
@@ -193,7 +203,7 @@ impl Opening<'_> {
             .iter()
             .try_for_each(|(base, _)| remove_segment(self.place, *base));
         removed.map_err(|error| self.io(error))?;
-        self.must_sync = true;
+        self.unsynced = Unsynced::Names;
         self.begin_empty(start)
     }
 
@@ -251,7 +261,14 @@ impl Opening<'_> {
             }
         };
         self.recovery.scanned_bytes += segment.size - start;
-        self.must_sync |= segment.size > start;
+        if segment.size > start {
+            // The flush that moved the recovery point has synced the names of segments before it.
+            let unsynced = match base >= point {
+                true => Unsynced::Names,
+                false => Unsynced::Bytes,
+            };
+            self.unsynced = self.unsynced.max(unsynced);
+        }
         segment.note_verified(start..segment.size);
         self.segments.push(segment);
         Ok(broken)
@@ -422,7 +439,7 @@ impl Opening<'_> {
             later: later.to_vec(),
         };
         self.epochs.known.truncate(end);
-        self.must_sync = true;
+        self.unsynced = Unsynced::Names;
         match unfinished.finish(self.place, &*file) {
             Ok(cut) => self.recovery.cut = Some(cut),
             Err(error) if is_out_of_room(&error) => {
