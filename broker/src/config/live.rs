@@ -51,7 +51,7 @@ pub(super) static LIVE: &[Setting] = &[
     of("queued.max.request.bytes", Long, "-1", AtLeast(-1), "Bytes of unfinished requests held at once, over all connections, beyond the 65 KiB (less where there are thousands) that each has for its own; past that, large requests are read one after another. -1: an eighth of the memory, or more so that four of the largest requests fit."),
     of("millstream.queued.answer.bytes", Long, "-1", AtLeast(-1), "Bytes of answers held for clients that have not read them, over all connections, beyond the 64 KiB that each has for its own; past that, fetches wait for room, and past twice that, whoever is owed a large answer is closed. -1: an eighth of the memory."),
     of("socket.listen.backlog.size", Int, "4096", AtLeast(1), "Connections that wait to be accepted; net.core.somaxconn is the system's bound on it. Kafka's default of 50 resets some of many that come at once."),
-    of("socket.receive.buffer.bytes", Int, "-1", BetweenOr(1024, 1 << 30, -1), "Bytes that a connection may have received before they are read (SO_RCVBUF); -1: the system decides."),
+    of("socket.receive.buffer.bytes", Int, "102400", BetweenOr(1024, 1 << 30, -1), "Bytes that a connection may have received before they are read (SO_RCVBUF). It bounds what thousands of producers hold, and what one sends in a round trip; -1: the system decides."),
     of("socket.send.buffer.bytes", Int, "-1", BetweenOr(1024, 1 << 30, -1), "Bytes of answers that the system holds for a connection's peer (SO_SNDBUF); -1: the system decides."),
     of("quota.window.num", Int, "11", AtLeast(1), "Samples over which the byte rates of clients with quotas are measured."),
     of("quota.window.size.seconds", Int, "1", AtLeast(1), "The length of such a sample."),
