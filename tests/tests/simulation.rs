@@ -29,6 +29,7 @@ fn every_seed_holds_and_gives_the_same_trace_twice() {
     let (mut probed, mut refused_reads, mut refused_starts, mut put_off) = (0, 0, 0, 0);
     let mut faults = SimCounts::default();
     let (mut queued_steps, mut queue_refusals) = (0, 0);
+    let (mut returns, mut settings, mut forgotten) = (0, 0, 0);
     for seed in seeds() {
         let once =
             run(seed, Planted::Nothing).unwrap_or_else(|broken| panic!("seed {seed}: {broken}"));
@@ -45,6 +46,9 @@ fn every_seed_holds_and_gives_the_same_trace_twice() {
         scans += once.scans;
         deletions += once.deletions;
         expirations += once.expirations;
+        returns += once.returns;
+        settings += once.settings;
+        forgotten += once.forgotten;
         probed += once.probed;
         refused_reads += once.refused_reads;
         refused_starts += once.refused_starts;
@@ -55,7 +59,8 @@ fn every_seed_holds_and_gives_the_same_trace_twice() {
     }
     println!(
         "simulation: {} seeds, {acknowledged} batches and {commits} commits acknowledged, \
-         {generations} generations, {lives} lives of a topic, {crashes} crashes, \
+         {generations} generations, {returns} returns of a static member, {settings} changes by an administrator, \
+         {forgotten} deletions of a group's offsets, {lives} lives of a topic, {crashes} crashes, \
          {compactions} compactions, {scans} scans of a compacted topic, {deletions} deletions of records, \
          {expirations} logs with retention, {probed} partitions beside a failed directory, \
          {refused_reads} reads and {refused_starts} starts refused for damage, {put_off} flushes put off, {queued_steps} steps \
@@ -69,6 +74,7 @@ fn every_seed_holds_and_gives_the_same_trace_twice() {
             expirations > 0 && probed > 0 && refused_reads > 0 && refused_starts > 0 && put_off > 0
         );
         assert!(queued_steps > 0 && queue_refusals > 0);
+        assert!(returns > 0 && settings > 0 && forgotten > 0);
         for (name, count) in faults.named() {
             assert!(count > 0, "no {name}");
         }

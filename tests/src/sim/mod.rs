@@ -69,6 +69,12 @@ pub struct Trace {
     pub deletions: u32,
     /// Whether retention by size moved a log's start.
     pub expirations: u32,
+    /// Changes of settings that were acknowledged.
+    pub settings: u32,
+    /// Deletions of the offsets of a group that were acknowledged.
+    pub forgotten: u32,
+    /// Whether a static member came back to a stable group at the end.
+    pub returns: u32,
     /// Partitions that acknowledged while another log directory had failed.
     pub probed: u32,
     /// Reads that were refused because of damage.
@@ -148,6 +154,9 @@ fn run_in(
                 scans: clients.seen.table.scans,
                 deletions: clients.seen.trimmed.deletions,
                 expirations: u32::from(clients.seen.trimmed.expired_to > 0),
+                settings: clients.seen.settings.acknowledged,
+                forgotten: clients.forgotten(),
+                returns: u32::from(clients.has_returned),
                 probed: clients.probed,
                 refused_reads: clients.refused(),
                 refused_starts: world.damage.refused_starts,

@@ -16,7 +16,7 @@ const FAULTS: &str = "10";
 const BOUNDS_SECONDS: &str = "10";
 
 /// What can be run, with what each number means.
-pub const USAGE: &str = "long sim SEEDS [FIRST] | long mutants SEEDS | long flips BYTES | long crash KILLS [SEED] \
+pub const USAGE: &str = "long sim SEEDS [FIRST] | long mutants SEEDS [NAME...] | long flips BYTES | long crash KILLS [SEED] \
     | long powercut CUTS [ext4|xfs] | long faults [COUNT] | long slowdisk SECONDS \
     | long fuzz MINUTES_PER_TARGET [TARGET...] | long figures ROUNDS \
     | long durability ROUNDS | long recovery GIGABYTES | long bounds [SECONDS]";
@@ -36,7 +36,7 @@ pub fn run(arguments: &[String]) -> Result<Tally, String> {
     let tally = match what.as_str() {
         "sim" => sim(number, rest.first()),
         "flips" => step::run(&mut flips(number)),
-        "mutants" => mutants::run(number),
+        "mutants" => mutants::run(number, rest),
         "figures" => release() + figures::run(count, &binary()),
         "durability" => release() + durability::run(count, &binary()),
         "recovery" => release() + recovery::run(count, &binary()),

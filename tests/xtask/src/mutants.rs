@@ -1,4 +1,9 @@
 //! Planted defects: each is written into a copy of the committed tree, and the simulation must find it.
+//!
+//! Every promise that the simulation checks has a defect at least, or the promise is not checked
+//! (`tests/FAILURES.md` says which checker keeps it).
+
+mod planted;
 
 use std::fs;
 use std::path::Path;
@@ -7,217 +12,65 @@ use std::process::{Command, Stdio};
 use crate::long::simulation;
 use crate::tally::{Report, Tally};
 use crate::tools::{root, target};
+use planted::MUTANTS;
 
 /// A defect: one text of one file, and what stands in its place.
 struct Mutant {
     name: &'static str,
+    /// What it breaks.
+    promise: Promise,
     file: &'static str,
     text: &'static str,
     planted: &'static str,
 }
 
-const MUTANTS: &[Mutant] = &[
-    Mutant {
-        name: "no fsync",
-        file: "broker/node/src/flush.rs",
-        text: "directory.sync(&round.files, &round.directories)",
-        planted: "directory.sync(&[], &round.directories)",
-    },
-    Mutant {
-        name: "names are not synced",
-        file: "broker/node/src/flush.rs",
-        text: "directory.sync(&round.files, &round.directories)",
-        planted: "directory.sync(&round.files, &[])",
-    },
-    Mutant {
-        name: "no CRC check",
-        file: "broker/log/src/scan.rs",
-        text: "checks_crc: true,",
-        planted: "checks_crc: false,",
-    },
-    Mutant {
-        name: "acknowledge early",
-        file: "broker/replica/src/partition.rs",
-        text: "Durability::Fsync => self.log.flushed_offset(),",
-        planted: "Durability::Fsync => self.log.log_end_offset(),",
-    },
-    Mutant {
-        name: "drop producer state",
-        file: "broker/log/src/open.rs",
-        text: "producers: producers.0,",
-        planted: "producers: crate::producer_state::ProducerState::default(),",
-    },
-    Mutant {
-        name: "publish a newer end",
-        file: "broker/node/src/flush.rs",
-        text: "Ok(mut locked) => locked.handle_flushed(end),",
-        planted: "Ok(mut locked) => {
-                let mut newer = end;
-                newer.offset = locked.log().log_end_offset();
-                locked.handle_flushed(newer)
-            }",
-    },
-    Mutant {
-        name: "believe the page cache",
-        file: "broker/log/src/recovery.rs",
-        text: "file.forget_cached(start).map_err(|error| self.io(error))?;",
-        planted: "",
-    },
-    Mutant {
-        name: "offset commit answered before it is durable",
-        file: "broker/coordinator/src/commit.rs",
-        text: "outcome.answer(context.token, after, GroupAnswer::Commit(body));",
-        planted: "let _ = after;
-        outcome.answer(context.token, After::Immediate, GroupAnswer::Commit(body));",
-    },
-    Mutant {
-        name: "commit of a fenced generation accepted",
-        file: "broker/coordinator/src/commit.rs",
-        text: "self.check_generation(&request.member_id, instance_id, generation_id)?;",
-        planted: "self.check_member(&request.member_id, instance_id)?;",
-    },
-    Mutant {
-        name: "loaded group forgets offsets",
-        file: "broker/coordinator/src/shard.rs",
-        text: "self.is_loading = false;",
-        planted: "self.is_loading = false;
-        for group in self.groups.values_mut() {
-            group.offsets = crate::offsets::Offsets::default();
-        }",
-    },
-    Mutant {
-        name: "offsets shown while they load",
-        file: "broker/coordinator/src/fetch.rs",
-        text: "if let Err(code) = self.check_loaded() {",
-        planted: "if let Err(code) = Ok::<(), ErrorCode>(()) {",
-    },
-    Mutant {
-        name: "offsets shown before they are durable",
-        file: "broker/coordinator/src/fetch.rs",
-        text: "let after = self.after_reading(group);",
-        planted: "let after = After::Immediate;",
-    },
-    Mutant {
-        name: "partitions given before it is durable",
-        file: "broker/coordinator/src/sync.rs",
-        text: ".answer(call.token, after, GroupAnswer::Sync(response));",
-        planted: ".answer(call.token, After::Immediate, GroupAnswer::Sync(response));
-        let _ = after;",
-    },
-    Mutant {
-        name: "dead member keeps its partitions",
-        file: "broker/coordinator/src/shard.rs",
-        text: "if member.handle_session_timer(&self.id, step.timers, step.now) {",
-        planted: "if member.handle_session_timer(&self.id, step.timers, step.now) && step.now.0 == 0 {",
-    },
-    Mutant {
-        name: "new topic has its namesake's offsets",
-        file: "broker/coordinator/src/offsets.rs",
-        text: "known && present.is_some_and(",
-        planted: "known && false && present.is_some_and(",
-    },
-    Mutant {
-        name: "a failed sync is tried again",
-        file: "broker/node/src/flush.rs",
-        text: "directory.sync(&round.files, &round.directories)",
-        planted: "directory
-            .sync(&round.files, &round.directories)
-            .or_else(|_| directory.sync(&round.files, &round.directories))",
-    },
-    Mutant {
-        name: "one failed directory fails all",
-        file: "broker/node/src/flush.rs",
-        text: "if failed.get(partition.directory) == Some(&true) {",
-        planted: "if failed.contains(&true) {",
-    },
-    Mutant {
-        name: "recovery does not sync the names of what it publishes",
-        file: "broker/log/src/open.rs",
-        text: "place.disk.sync_directory(&place.directory)?;
-        if is_new && let Some(parent) = place.directory.parent() {",
-        planted: "if is_new && let Some(parent) = place.directory.parent() {",
-    },
-    Mutant {
-        name: "damage below the recovery point is cut",
-        file: "broker/log/src/open.rs",
-        text: "let point = noted.recovery_point.max(self.gaps_end);",
-        planted: "let point = Offset::ZERO;",
-    },
-    Mutant {
-        name: "serve without checking CRC",
-        file: "broker/log/src/read.rs",
-        text: "check_crc(batch).map_err(|error| error.to_string())?;",
-        planted: "",
-    },
-    Mutant {
-        name: "the epoch does not rise",
-        file: "broker/metadata/src/controller.rs",
-        text: "let broker_epoch = last + 1;",
-        planted: "let broker_epoch = last.max(1);",
-    },
-    Mutant {
-        name: "forget one batch of each producer",
-        file: "broker/log/src/producer_state.rs",
-        text: "pub(crate) const BATCHES_MAX: usize = 5;",
-        planted: "pub(crate) const BATCHES_MAX: usize = 4;",
-    },
-    Mutant {
-        name: "metadata is not synced",
-        file: "broker/quorum/src/quorum.rs",
-        text: "        if let Err(source) = log.file.sync_data() {
-            return Err(self.fail(&log.path, source));
-        }
-        log.end += frame.len() as u64;",
-        planted: "        log.end += frame.len() as u64;",
-    },
-    Mutant {
-        name: "the checkpoint is not synced",
-        file: "broker/log/src/checkpoint.rs",
-        text: "        file.sync_data()?;
-        disk.rename(&temporary, &path)?;",
-        planted: "        disk.rename(&temporary, &path)?;",
-    },
-    Mutant {
-        name: "segments go before the new start is durable",
-        file: "broker/node/src/retention.rs",
-        text: "let noted = self.write_checkpoints(&[], effects);",
-        planted: "let noted: Vec<std::io::Result<bool>> =
-            self.directories.iter().map(|_| Ok(true)).collect();",
-    },
-    Mutant {
-        name: "DeleteRecords answered before it is durable",
-        file: "broker/node/src/retention.rs",
-        text: "noted = self.write_checkpoints(&[], &mut effects);",
-        planted: "noted = self.directories.iter().map(|_| Ok::<_, std::io::Error>(true)).collect();",
-    },
-    Mutant {
-        name: "compaction drops a key",
-        file: "broker/log/src/compaction/cleaned_batch.rs",
-        text: "is_none_or(|last| last.0 <= record.offset)",
-        planted: "is_none_or(|last| last.0 < record.offset)",
-    },
-    Mutant {
-        name: "tombstones go at once",
-        file: "broker/log/src/compaction/cleaned_batch.rs",
-        text: "header.has_delete_horizon() && self.now.0 >= header.base_timestamp;",
-        planted: "header.base_timestamp > 0;",
-    },
-    Mutant {
-        name: "a replacement is not synced",
-        file: "broker/log/src/compaction/cleaned_segment.rs",
-        text: "self.file.sync_data()?;",
-        planted: "",
-    },
-    Mutant {
-        name: "retention keeps a segment too few",
-        file: "broker/log/src/retention.rs",
-        text: ".is_some_and(|max| size - segment.size >= max);",
-        planted: ".is_some_and(|max| size >= max);",
-    },
-];
+/// What the simulation checks. One without a defect does not compile: it would never be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Promise {
+    /// What was acknowledged is there.
+    Records,
+    /// Each producer's records are in its order.
+    Order,
+    /// What is sent again is there once.
+    Duplicates,
+    /// A committed offset never goes back and is never forgotten.
+    Commits,
+    /// Nobody owns what another member owns, and a generation that is over has no say.
+    Owners,
+    /// A static member has its partitions back, and the former one is fenced.
+    StaticMembers,
+    /// Deleted groups and offsets do not come back.
+    GroupDeletion,
+    /// A topic that is made again is another.
+    Lives,
+    /// Deleted records do not come back, and others do not go with them.
+    DeletedRecords,
+    /// Retention takes what it may and no more.
+    Retention,
+    /// The last value of each key stays.
+    Compaction,
+    /// Damage is refused where it is, and hides nothing else.
+    Damage,
+    /// A failed directory takes its own partitions only.
+    Directories,
+    /// Configs are as acknowledged, and in force.
+    Configs,
+    /// A topic never loses a partition, and new ones take records.
+    Partitions,
+    /// Quotas are as acknowledged.
+    Quotas,
+    /// Credentials are as acknowledged.
+    Credentials,
+    /// Levels of features are as acknowledged.
+    Features,
+    /// A change of metadata is made as a whole or not at all.
+    Whole,
+    /// Versions of the metadata never go back.
+    Versions,
+}
 
-/// Plants each and runs so many seeds; one that survives is a failed test.
-pub fn run(seeds: &str) -> Tally {
+/// Plants each, or those of these names, and runs so many seeds; one that survives is a failed test.
+pub fn run(seeds: &str, names: &[String]) -> Tally {
     let mut report = Report::new("mutants");
     let tree = target().join("mutants-tree");
     match copy(&tree).and_then(|()| simulate(&tree, seeds)) {
@@ -232,7 +85,10 @@ pub fn run(seeds: &str) -> Tally {
             return report.finish();
         }
     }
-    for mutant in MUTANTS {
+    let is_wanted = |mutant: &&Mutant| {
+        names.is_empty() || names.iter().any(|name| mutant.name.contains(name.as_str()))
+    };
+    for mutant in MUTANTS.iter().filter(is_wanted) {
         let outcome = plant(&tree, mutant).and_then(|original| {
             let outcome = simulate(&tree, seeds);
             let path = tree.join(mutant.file);
@@ -242,7 +98,8 @@ pub fn run(seeds: &str) -> Tally {
                 Outcome::Holds => Err(format!("survives {seeds} seeds")),
             }
         });
-        report.check(&format!("{} is caught", mutant.name), outcome);
+        let promise = mutant.promise;
+        report.check(&format!("{} ({promise:?}) is caught", mutant.name), outcome);
     }
     report.finish()
 }
@@ -271,18 +128,21 @@ fn copy(tree: &Path) -> Result<(), String> {
 fn plant(tree: &Path, mutant: &Mutant) -> Result<String, String> {
     let path = tree.join(mutant.file);
     let original = fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))?;
-    match original.matches(mutant.text).count() {
-        1 => {}
-        count => {
-            return Err(format!(
-                "`{}` stands {count} times in {}",
-                mutant.text, mutant.file
-            ));
-        }
-    }
+    check_text(mutant, &original)?;
     fs::write(&path, original.replace(mutant.text, mutant.planted))
         .map_err(|e| format!("{}: {e}", path.display()))?;
     Ok(original)
+}
+
+/// Checks that the text which a defect takes the place of stands once in its file.
+fn check_text(mutant: &Mutant, original: &str) -> Result<(), String> {
+    match original.matches(mutant.text).count() {
+        1 => Ok(()),
+        count => Err(format!(
+            "`{}` stands {count} times in {}",
+            mutant.text, mutant.file
+        )),
+    }
 }
 
 /// Builds first, so that a defect that does not compile is not taken for one that was caught.
@@ -308,4 +168,18 @@ fn simulate(tree: &Path, seeds: &str) -> Result<Outcome, String> {
         true => Outcome::Holds,
         false => Outcome::Broken,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn every_defect_has_its_place() {
+        for mutant in MUTANTS {
+            let original = fs::read_to_string(root().join(mutant.file)).unwrap();
+            assert_eq!(check_text(mutant, &original), Ok(()), "{}", mutant.name);
+        }
+    }
 }

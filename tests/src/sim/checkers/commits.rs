@@ -1,4 +1,5 @@
-//! A committed offset never goes back and is never forgotten (N6, G1).
+//! A committed offset never goes back and is never forgotten (N6, G1), but by a deletion, which stays (DeleteGroups,
+//! OffsetDelete).
 //!
 //! A partition's committed offset is a register. The broker is handed each request as it is sent, so the
 //! order of sending is the order in which a register was written and read. Commits whose answer never
@@ -11,7 +12,8 @@
 //! ```
 //!
 //! A read narrows the set as well: what was shown once is durable. The group resumes where it
-//! committed, so beyond the register it holds that no acknowledged commit is below an earlier one.
+//! committed, so beyond the register it holds that no acknowledged commit is below an earlier one. A
+//! deletion is a commit of "no offset".
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -103,7 +105,7 @@ impl Commits {
                         "committed offset of {partition} is shown as {offset} ({sent:?}), possible are {possible:?}"
                     ));
                 }
-                Fate::Acknowledged if *offset < highest => {
+                Fate::Acknowledged if *offset != NONE && *offset < highest => {
                     return violation(format!(
                         "committed offset of {partition} goes back from {highest} to {offset} ({sent:?})"
                     ));
@@ -140,6 +142,18 @@ mod tests {
         commits.read(read, 0, 5).unwrap();
         let read = commits.send();
         assert!(commits.read(read, 0, 9).is_err(), "5 was shown after it");
+    }
+
+    #[test]
+    fn what_was_deleted_does_not_come_back() {
+        let mut commits = Commits::default();
+        let first = commit(&mut commits, 5);
+        commits.acknowledge(first, 0).unwrap();
+        let deletion = commit(&mut commits, NONE);
+        commits.acknowledge(deletion, 0).unwrap();
+        let read = commits.send();
+        assert!(commits.read(read, 0, 5).is_err());
+        commits.read(read, 0, NONE).unwrap();
     }
 
     #[test]

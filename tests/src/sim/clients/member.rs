@@ -9,14 +9,19 @@
 //! ```
 //!
 //! It waits for one answer at a time. It may also give up waiting, sleep past its session, leave, die
-//! with its connection closed, or vanish with its connection left open. What a member committed last
-//! may be late: it is sent again in a later generation, where it must be refused.
+//! with its connection closed, or vanish with its connection left open. What a member held last may be
+//! late: it commits or asks for its partitions once more in a later generation, where it must be refused.
+//!
+//! Some members are static (KIP-345): who dies or vanishes comes back under its instance id and gets a
+//! new member id. In the same generation it has the same partitions, and from then on the old member id
+//! is fenced: what the former process still sends is refused, generation or not. A member that was given
+//! partitions under its member id is never fenced itself, for nobody else has its instance id.
 
 use std::collections::BTreeMap;
 
 use super::Heard;
 use super::consumer::fetch;
-use super::member_requests as requests;
+use super::member_requests::{self as requests, Who};
 use crate::sim::Violation;
 use crate::sim::checkers::{Seen, Sent};
 use crate::sim::wire::{COMMIT_BY_NAME, FETCH_BY_NAME, OFFSETS_BY_NAME, send};
@@ -31,6 +36,8 @@ pub(super) const LEAVE: i16 = 5;
 const FETCH_WAIT_MS_MAX: u64 = 400;
 /// Longest sleep: longer than a session.
 const SLEEP_MS_MAX: u64 = 12_000;
+/// Of 100 members, so many are static.
+const STATIC_PERCENT: u64 = 40;
 
 /// Where a member stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +60,8 @@ pub(super) enum Asked {
     Commit(Commit),
     Heartbeat,
     Leave,
+    /// The partitions of a generation, or of a process, that is over.
+    LateSync,
 }
 
 /// A commit on its way.
@@ -63,6 +72,8 @@ pub(super) struct Commit {
     /// The newest generation that anybody knew when it was sent.
     pub newest: i32,
     pub offsets: Vec<(i32, i64)>,
+    /// Whether its generation, or its process, is over.
+    pub is_late: bool,
 }
 
 /// How far a member is in a partition it owns.
@@ -74,12 +85,19 @@ pub(crate) struct Position {
     pub committed: i64,
 }
 
-/// What a member held in a generation that it left.
+/// What a member held in a generation that it left, or that its last process was in.
 #[derive(Debug)]
 struct Former {
     member_id: String,
     generation_id: i32,
     offsets: Vec<(i32, i64)>,
+}
+
+/// What a member was given last.
+#[derive(Debug)]
+pub(super) struct Given {
+    pub generation_id: i32,
+    pub partitions: Vec<i32>,
 }
 
 /// One member.
@@ -89,8 +107,14 @@ pub(crate) struct Member {
     pub(super) asked: Option<Asked>,
     pub(super) knows_coordinator: bool,
     pub(super) phase: Phase,
+    /// Set for static members.
+    pub(super) instance_id: Option<String>,
     pub(super) member_id: String,
+    /// Whether it was given partitions, or none, under its member id: that is durable.
+    pub(super) has_synced: bool,
     pub(super) generation_id: i32,
+    /// It outlives the process of a static member.
+    pub(super) given: Option<Given>,
     /// As the leader: who gets what.
     pub(super) plan: Vec<(String, Vec<i32>)>,
     pub(super) owned: BTreeMap<i32, Position>,
@@ -101,14 +125,22 @@ pub(crate) struct Member {
 
 impl Member {
     /// A client that has not joined yet.
-    pub(crate) fn new(world: &mut World) -> Member {
+    pub(crate) fn new(world: &mut World, number: usize) -> Member {
+        let is_static = world.random.chance(STATIC_PERCENT);
+        Member::unknown(world, is_static.then(|| format!("instance-{number}")))
+    }
+
+    fn unknown(world: &mut World, instance_id: Option<String>) -> Member {
         Member {
             connection: world.connect(),
             asked: None,
             knows_coordinator: false,
             phase: Phase::Joins,
+            instance_id,
             member_id: String::new(),
+            has_synced: false,
             generation_id: 0,
+            given: None,
             plan: Vec::new(),
             owned: BTreeMap::new(),
             former: None,
@@ -127,6 +159,18 @@ impl Member {
         if self.phase == Phase::Syncs {
             self.must_join();
         }
+    }
+
+    /// Its process ends and another begins. A static member is known by its instance id still, and what
+    /// its former process held is sent late by that.
+    pub(super) fn start_again(&mut self, world: &mut World) {
+        self.remember_former();
+        let mut next = Member::unknown(world, self.instance_id.take());
+        if next.instance_id.is_some() {
+            next.former = self.former.take();
+            next.given = self.given.take();
+        }
+        *self = next;
     }
 
     /// No dying, leaving and sleeping any more.
@@ -168,10 +212,10 @@ impl Member {
             // Dies; the broker hears the connection end.
             0..=2 => {
                 world.disconnect(self.connection);
-                *self = Member::new(world);
+                self.start_again(world);
             }
             // Vanishes; the broker hears nothing.
-            3..=5 => *self = Member::new(world),
+            3..=5 => self.start_again(world),
             // Gives up waiting, if it does.
             6..=12 => {
                 world.disconnect(self.connection);
@@ -196,11 +240,11 @@ impl Member {
         }
         match self.phase {
             Phase::Joins => {
-                send(world, connection, JOIN, &requests::join(&self.member_id)?)?;
+                send(world, connection, JOIN, &requests::join(&self.who())?)?;
                 Ok(Asked::Join)
             }
             Phase::Syncs => {
-                let request = requests::sync(&self.member_id, self.generation_id, &self.plan)?;
+                let request = requests::sync(&self.who(), self.generation_id, &self.plan)?;
                 send(world, connection, SYNC, &request)?;
                 Ok(Asked::Sync(seen.owners.newest()))
             }
@@ -224,19 +268,14 @@ impl Member {
             }
             50..=74 if !self.owned.is_empty() => {
                 let held = self.held();
-                let generation_id = self.generation_id;
-                let member_id = self.member_id.clone();
-                self.commit(world, seen, &member_id, generation_id, held)
+                self.commit(world, seen, &self.who(), self.generation_id, held)
             }
             75..=79 => match self.take_late() {
-                Some(late) => {
-                    let (member_id, generation_id) = (&late.member_id, late.generation_id);
-                    self.commit(world, seen, member_id, generation_id, late.offsets)
-                }
+                Some(late) => self.act_late(world, seen, late),
                 None => self.heartbeat(world),
             },
             80 if !self.is_calm => {
-                let request = requests::leave(&self.member_id);
+                let request = requests::leave(&self.who());
                 send(world, self.connection, LEAVE, &request)?;
                 Ok(Asked::Leave)
             }
@@ -245,16 +284,43 @@ impl Member {
     }
 
     fn heartbeat(&self, world: &mut World) -> Result<Asked, Violation> {
-        let request = requests::heartbeat(&self.member_id, self.generation_id);
+        let request = requests::heartbeat(&self.who(), self.generation_id);
         send(world, self.connection, HEARTBEAT, &request)?;
         Ok(Asked::Heartbeat)
+    }
+
+    /// Who the broker takes it for.
+    pub(super) fn who(&self) -> Who<'_> {
+        Who {
+            member_id: &self.member_id,
+            instance_id: self.instance_id.as_deref(),
+        }
+    }
+
+    /// What it held is committed late, or asked for once more.
+    fn act_late(
+        &self,
+        world: &mut World,
+        seen: &mut Seen,
+        late: Former,
+    ) -> Result<Asked, Violation> {
+        let who = Who {
+            member_id: &late.member_id,
+            instance_id: self.instance_id.as_deref(),
+        };
+        if world.random.chance(50) {
+            return self.commit(world, seen, &who, late.generation_id, late.offsets);
+        }
+        let request = requests::sync(&who, late.generation_id, &[])?;
+        send(world, self.connection, SYNC, &request)?;
+        Ok(Asked::LateSync)
     }
 
     fn commit(
         &self,
         world: &mut World,
         seen: &mut Seen,
-        member_id: &str,
+        who: &Who<'_>,
         generation_id: i32,
         offsets: Vec<(i32, i64)>,
     ) -> Result<Asked, Violation> {
@@ -262,13 +328,14 @@ impl Member {
         for (partition, offset) in &offsets {
             seen.commits.begin(sent, *partition, *offset);
         }
-        let request = requests::commit(member_id, generation_id, &offsets);
+        let request = requests::commit(who, generation_id, &offsets);
         send(world, self.connection, COMMIT_BY_NAME, &request)?;
         Ok(Asked::Commit(Commit {
             sent,
             generation_id,
             newest: seen.owners.newest(),
             offsets,
+            is_late: generation_id != self.generation_id || who.member_id != self.member_id,
         }))
     }
 
@@ -282,6 +349,7 @@ impl Member {
     pub(super) fn must_join_anew(&mut self) {
         self.must_join();
         self.member_id.clear();
+        self.has_synced = false;
     }
 
     fn held(&self) -> Vec<(i32, i64)> {
@@ -303,10 +371,12 @@ impl Member {
         }
     }
 
-    /// A commit of a generation that is over. Joining again may give the same generation, which is
-    /// not over.
+    /// What it held in a generation that is over, or as a process whose instance id it has now. Joining
+    /// again may give the same generation, which is not over.
     fn take_late(&mut self) -> Option<Former> {
-        self.former
-            .take_if(|former| former.generation_id < self.generation_id)
+        self.former.take_if(|former| {
+            let is_fenced = self.instance_id.is_some() && former.member_id != self.member_id;
+            former.generation_id < self.generation_id || is_fenced
+        })
     }
 }

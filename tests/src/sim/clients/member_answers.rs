@@ -12,7 +12,7 @@ use millstream_protocol::messages::{
 use super::Heard;
 use super::assignment::{partitions, range};
 use super::member::{
-    Asked, Commit, FIND_COORDINATOR, HEARTBEAT, JOIN, LEAVE, Member, Phase, Position, SYNC,
+    Asked, Commit, FIND_COORDINATOR, Given, HEARTBEAT, JOIN, LEAVE, Member, Phase, Position, SYNC,
 };
 use crate::sim::checkers::{Seen, Sent};
 use crate::sim::wire::{COMMIT_BY_NAME, FETCH_BY_NAME, OFFSETS_BY_NAME, batches_of, code, decode};
@@ -44,8 +44,16 @@ impl Member {
             Some(Asked::Leave) => {
                 let _left: LeaveGroupResponse<'_> =
                     decode::<LeaveGroupRequest<'_>, _>(&answer, LEAVE)?;
-                *self = Member::new(world);
+                self.start_again(world);
                 Ok(Heard::Nothing)
+            }
+            Some(Asked::LateSync) => {
+                let answer: SyncGroupResponse<'_> =
+                    decode::<SyncGroupRequest<'_>, _>(&answer, SYNC)?;
+                match code(answer.error_code)? {
+                    ErrorCode::None => violation("a member that is over is given partitions"),
+                    _ => Ok(Heard::Nothing),
+                }
             }
         }
     }
@@ -72,6 +80,7 @@ impl Member {
             code => return self.hear_refusal(code),
         }
         world.note(answer.generation_id as u64);
+        self.has_synced &= self.member_id == answer.member_id;
         self.member_id = answer.member_id.to_string();
         self.generation_id = answer.generation_id;
         let ids = answer
@@ -82,6 +91,9 @@ impl Member {
         self.phase = Phase::Syncs;
         if self.plan.is_empty() == (answer.leader == answer.member_id) {
             return violation("the leader, and only the leader, is told the members");
+        }
+        if answer.skip_assignment {
+            self.plan.clear();
         }
         Ok(Heard::Nothing)
     }
@@ -103,8 +115,23 @@ impl Member {
         }
         let given = partitions(&answer.assignment)?;
         world.note(given.len() as u64);
-        seen.owners
-            .assign(self.generation_id, newest, &self.member_id, &given)?;
+        let generation_id = self.generation_id;
+        let owner = self.instance_id.as_ref().unwrap_or(&self.member_id);
+        seen.owners.assign(generation_id, newest, owner, &given)?;
+        self.has_synced = true;
+        if let Some(before) = &self.given
+            && before.generation_id == generation_id
+            && before.partitions != given
+        {
+            let before = &before.partitions;
+            return violation(format!(
+                "generation {generation_id}: {owner} had {before:?} and comes back to {given:?}"
+            ));
+        }
+        self.given = Some(Given {
+            generation_id,
+            partitions: given.clone(),
+        });
         let unknown = Position {
             next: 0,
             committed: -1,
@@ -187,12 +214,14 @@ impl Member {
     ) -> Result<Heard, Violation> {
         let answer: OffsetCommitResponse<'_> =
             decode::<OffsetCommitRequest<'_>, _>(answer, COMMIT_BY_NAME)?;
-        let is_late = commit.generation_id != self.generation_id;
         let mut refused = None;
         let judged = answer.topics.iter().flat_map(|topic| &topic.partitions);
         for (judged, (partition, offset)) in judged.zip(&commit.offsets) {
             world.note(judged.error_code as u64);
             match code(judged.error_code)? {
+                ErrorCode::None if commit.is_late => {
+                    return violation("a commit of a member that is over is accepted");
+                }
                 ErrorCode::None => {
                     seen.commits.acknowledge(commit.sent, *partition)?;
                     seen.owners.commit(commit.generation_id, commit.newest)?;
@@ -210,7 +239,7 @@ impl Member {
         }
         match refused {
             // What became of a late one does not concern the member any more.
-            Some(code) if !is_late => self.hear_refusal(code),
+            Some(code) if !commit.is_late => self.hear_refusal(code),
             _ => Ok(Heard::Nothing),
         }
     }
@@ -222,6 +251,10 @@ impl Member {
             | ErrorCode::CoordinatorNotAvailable
             | ErrorCode::CoordinatorLoadInProgress => self.knows_coordinator = false,
             ErrorCode::UnknownMemberId => self.must_join_anew(),
+            // Its member id was lost with a coordinator, and the one before it is the owner again.
+            ErrorCode::FencedInstanceId if self.instance_id.is_some() && !self.has_synced => {
+                self.must_join_anew();
+            }
             ErrorCode::IllegalGeneration | ErrorCode::RebalanceInProgress => self.must_join(),
             code => return violation(format!("a member hears {code:?}")),
         }
@@ -235,6 +268,7 @@ fn was_not_applied(code: ErrorCode) -> bool {
     matches!(
         code,
         ErrorCode::UnknownMemberId
+            | ErrorCode::FencedInstanceId
             | ErrorCode::IllegalGeneration
             | ErrorCode::RebalanceInProgress
             | ErrorCode::CoordinatorLoadInProgress

@@ -20,12 +20,26 @@ use super::TOPIC;
 use super::assignment::{assignment, subscription};
 use crate::sim::Violation;
 
-const GROUP: &str = "group";
+pub(super) const GROUP: &str = "group";
 const PROTOCOL_TYPE: &str = "consumer";
 const PROTOCOL: &str = "range";
 /// The shortest the broker allows.
 const SESSION_TIMEOUT_MS: i32 = 6_000;
 const REBALANCE_TIMEOUT_MS: i32 = 10_000;
+
+/// Who a member is to the broker.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Who<'a> {
+    pub member_id: &'a str,
+    /// Set for static members.
+    pub instance_id: Option<&'a str>,
+}
+
+impl<'a> Who<'a> {
+    fn instance_id(&self) -> Option<Cow<'a, str>> {
+        self.instance_id.map(Cow::Borrowed)
+    }
+}
 
 pub(crate) fn find_coordinator() -> FindCoordinatorRequest<'static> {
     FindCoordinatorRequest {
@@ -34,7 +48,7 @@ pub(crate) fn find_coordinator() -> FindCoordinatorRequest<'static> {
     }
 }
 
-pub(crate) fn join(member_id: &str) -> Result<JoinGroupRequest<'_>, Violation> {
+pub(crate) fn join<'a>(who: &Who<'a>) -> Result<JoinGroupRequest<'a>, Violation> {
     let protocol = JoinGroupRequestProtocol {
         name: Cow::Borrowed(PROTOCOL),
         metadata: Cow::Owned(subscription()?.to_vec()),
@@ -43,7 +57,8 @@ pub(crate) fn join(member_id: &str) -> Result<JoinGroupRequest<'_>, Violation> {
         group_id: Cow::Borrowed(GROUP),
         session_timeout_ms: SESSION_TIMEOUT_MS,
         rebalance_timeout_ms: REBALANCE_TIMEOUT_MS,
-        member_id: Cow::Borrowed(member_id),
+        member_id: Cow::Borrowed(who.member_id),
+        group_instance_id: who.instance_id(),
         protocol_type: Cow::Borrowed(PROTOCOL_TYPE),
         protocols: vec![protocol],
         ..JoinGroupRequest::default()
@@ -52,7 +67,7 @@ pub(crate) fn join(member_id: &str) -> Result<JoinGroupRequest<'_>, Violation> {
 
 /// `plan` is the leader's: who gets what. Empty from all others.
 pub(crate) fn sync<'a>(
-    member_id: &'a str,
+    who: &Who<'a>,
     generation_id: i32,
     plan: &'a [(String, Vec<i32>)],
 ) -> Result<SyncGroupRequest<'a>, Violation> {
@@ -66,28 +81,29 @@ pub(crate) fn sync<'a>(
     Ok(SyncGroupRequest {
         group_id: Cow::Borrowed(GROUP),
         generation_id,
-        member_id: Cow::Borrowed(member_id),
+        member_id: Cow::Borrowed(who.member_id),
+        group_instance_id: who.instance_id(),
         protocol_type: Some(Cow::Borrowed(PROTOCOL_TYPE)),
         protocol_name: Some(Cow::Borrowed(PROTOCOL)),
         assignments,
-        ..SyncGroupRequest::default()
     })
 }
 
-pub(crate) fn heartbeat(member_id: &str, generation_id: i32) -> HeartbeatRequest<'_> {
+pub(crate) fn heartbeat<'a>(who: &Who<'a>, generation_id: i32) -> HeartbeatRequest<'a> {
     HeartbeatRequest {
         group_id: Cow::Borrowed(GROUP),
         generation_id,
-        member_id: Cow::Borrowed(member_id),
-        ..HeartbeatRequest::default()
+        member_id: Cow::Borrowed(who.member_id),
+        group_instance_id: who.instance_id(),
     }
 }
 
-pub(crate) fn leave(member_id: &str) -> LeaveGroupRequest<'_> {
+pub(crate) fn leave<'a>(who: &Who<'a>) -> LeaveGroupRequest<'a> {
     LeaveGroupRequest {
         group_id: Cow::Borrowed(GROUP),
         members: vec![MemberIdentity {
-            member_id: Cow::Borrowed(member_id),
+            member_id: Cow::Borrowed(who.member_id),
+            group_instance_id: who.instance_id(),
             ..MemberIdentity::default()
         }],
         ..LeaveGroupRequest::default()
@@ -95,7 +111,7 @@ pub(crate) fn leave(member_id: &str) -> LeaveGroupRequest<'_> {
 }
 
 pub(crate) fn commit<'a>(
-    member_id: &'a str,
+    who: &Who<'a>,
     generation_id: i32,
     offsets: &[(i32, i64)],
 ) -> OffsetCommitRequest<'a> {
@@ -109,7 +125,8 @@ pub(crate) fn commit<'a>(
     OffsetCommitRequest {
         group_id: Cow::Borrowed(GROUP),
         generation_id_or_member_epoch: generation_id,
-        member_id: Cow::Borrowed(member_id),
+        member_id: Cow::Borrowed(who.member_id),
+        group_instance_id: who.instance_id(),
         topics: vec![OffsetCommitRequestTopic {
             name: Cow::Borrowed(TOPIC),
             partitions: partitions.collect(),

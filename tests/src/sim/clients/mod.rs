@@ -1,15 +1,20 @@
 //! The simulated clients.
 
+mod administrator;
+mod administrator_changes;
+mod administrator_looks;
 mod archivist;
 mod assignment;
 mod auditor;
 mod consumer;
+mod forgetter;
 mod member;
 mod member_answers;
 mod member_requests;
 mod plain;
 mod probe;
 mod producer;
+mod static_return;
 mod tabulator;
 mod topic_answers;
 mod topic_owner;
@@ -27,9 +32,11 @@ use super::checkers::Seen;
 use super::wire::{OFFSETS_BY_NAME, call, decode};
 use super::world::World;
 use super::{Violation, violation};
+use administrator::Administrator;
 use archivist::Archivist;
 use auditor::Auditor;
 use consumer::Consumer;
+use forgetter::Forgetter;
 use member::Member;
 use producer::Producer;
 use tabulator::Tabulator;
@@ -64,8 +71,13 @@ pub(crate) struct Clients {
     archivist: Archivist,
     tabulator: Tabulator,
     trimmer: Trimmer,
+    forgetter: Forgetter,
+    administrator: Administrator,
     /// Partitions that acknowledged while another log directory had failed.
     pub probed: u32,
+    /// Whether a static member came back to a stable group at the end.
+    pub has_returned: bool,
+    is_calm: bool,
 }
 
 impl Clients {
@@ -82,11 +94,17 @@ impl Clients {
             archivist: Archivist::new(world)?,
             tabulator: Tabulator::new(world)?,
             trimmer: Trimmer::new(world, &mut seen)?,
+            administrator: Administrator::new(world, &mut seen)?,
+            forgetter: Forgetter::new(world),
             seen,
             probed: 0,
+            has_returned: false,
+            is_calm: false,
             producers,
             consumer: Consumer::new(world),
-            members: (0..MEMBERS).map(|_| Member::new(world)).collect(),
+            members: (0..MEMBERS)
+                .map(|number| Member::new(world, number))
+                .collect(),
             topic_owner: TopicOwner::new(world),
             auditor: Auditor::new(world),
         })
@@ -106,6 +124,8 @@ impl Clients {
         self.archivist.reconnect(world, &mut self.seen.archive);
         self.tabulator.reconnect(world, &mut self.seen.table);
         self.trimmer.reconnect(world);
+        self.forgetter.reconnect(world);
+        self.administrator.reconnect(world, &mut self.seen.settings);
     }
 
     /// While a log directory has failed: the others acknowledge.
@@ -119,12 +139,18 @@ impl Clients {
         self.archivist.refused
     }
 
-    /// From now on no client dies, leaves, sleeps or deletes. But one member may have gone for good, and
+    /// Deletions of the offsets of a group that were acknowledged.
+    pub(crate) fn forgotten(&self) -> u32 {
+        self.forgetter.deletions
+    }
+
+    /// From now on no client dies, leaves, sleeps, deletes or administers. But one member may have gone for good, and
     /// the group must come to know.
     pub(crate) fn calm_down(&mut self, world: &World) {
         if world.random.chance(50) {
             self.members.pop();
         }
+        self.is_calm = true;
         self.topic_owner.calm_down();
         self.tabulator.calm_down();
         for member in &mut self.members {
@@ -136,7 +162,7 @@ impl Clients {
     pub(crate) fn step(&mut self, world: &mut World) -> Result<Heard, Violation> {
         // A member, and whoever owns a topic, has more to say than a producer.
         let (producers, members) = (self.producers.len(), self.members.len());
-        let others = 8 + 2 * members;
+        let others = 8 + usize::from(!self.is_calm) + 2 * members;
         let who = world.random.below((producers + others) as u64) as usize;
         let seen = &mut self.seen;
         if let Some(producer) = self.producers.get_mut(who) {
@@ -149,6 +175,10 @@ impl Clients {
             4 => self.archivist.step(world, seen),
             5 | 6 => self.tabulator.step(world, seen),
             7 => self.trimmer.step(world, seen),
+            8 if !self.is_calm => match world.random.chance(50) {
+                true => self.forgetter.step(world, seen),
+                false => self.administrator.step(world, seen),
+            },
             who => self.members[who % members].step(world, seen),
         }
     }
@@ -196,6 +226,10 @@ impl Clients {
         self.archivist
             .check_the_end(world, &mut self.seen.archive)?;
         self.trimmer.check_the_end(world, &mut self.seen.trimmed)?;
+        self.forgetter
+            .check_the_end(world, &mut self.seen.forgotten)?;
+        self.administrator.check_the_end(world, &mut self.seen)?;
+        self.has_returned = static_return::check(world, &self.members)?;
         let connection = world.connect();
         let sent = self.seen.commits.send();
         let request = member_requests::offsets(0..PARTITIONS);

@@ -15,7 +15,7 @@ use crate::sim::world::World;
 use crate::sim::{Violation, violation};
 
 const TOPIC: &str = "table";
-const PARTITIONS: i32 = 3;
+const PARTITIONS: i32 = 2;
 const KEYS: u64 = 6;
 const FETCH_BYTES_MAX: i32 = 1500;
 /// Short enough for tombstones to go within a seed.

@@ -15,7 +15,7 @@ use crate::sim::world::World;
 use crate::sim::{Violation, violation};
 
 const TOPIC: &str = "trimmed";
-const PARTITIONS: i32 = 3;
+const PARTITIONS: i32 = 2;
 const FETCH_BYTES_MAX: i32 = 1500;
 const RETENTION_BYTES: usize = 4_000;
 const CONFIGS: [(&str, &str); 3] = [
