@@ -192,6 +192,7 @@ fn open(config: Config, threads: usize) -> Result<Node, ServeError> {
         delete_topics: config.delete_topics,
         describe_partitions_max: config.describe_partitions_max,
         controller,
+        telemetry_bytes_max: config.telemetry_bytes_max,
         quota_window: config.quota_window,
         fetch_bytes_max: config.fetch_bytes_max,
         answer_bytes_max: answer_bytes_max(config.queued_answer_bytes_max),

@@ -42,6 +42,8 @@ pub struct BrokerConfig {
     pub describe_partitions_max: usize,
     /// The configs that brokers know.
     pub known_configs: Arc<BrokerConfigTable>,
+    /// Bytes of metrics that a client may push at once (`telemetry.max.bytes`).
+    pub telemetry_bytes_max: usize,
     /// How long rates of clients are measured (`quota.window.*`).
     pub quota_window: QuotaWindow,
     /// Upper bound of a fetch answer's records (`fetch.max.bytes`).

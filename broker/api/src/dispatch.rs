@@ -12,12 +12,13 @@ use millstream_protocol::messages::{
     DescribeConfigsRequest, DescribeDelegationTokenRequest, DescribeGroupsRequest,
     DescribeLogDirsRequest, DescribeProducersRequest, DescribeQuorumRequest,
     DescribeTopicPartitionsRequest, DescribeUserScramCredentialsRequest, ElectLeadersRequest,
-    ExpireDelegationTokenRequest, FetchRequest, FindCoordinatorRequest, HeartbeatRequest,
-    IncrementalAlterConfigsRequest, InitProducerIdRequest, JoinGroupRequest, LeaveGroupRequest,
-    ListConfigResourcesRequest, ListGroupsRequest, ListOffsetsRequest,
-    ListPartitionReassignmentsRequest, MetadataRequest, OffsetCommitRequest, OffsetDeleteRequest,
-    OffsetFetchRequest, OffsetForLeaderEpochRequest, ProduceRequest, RenewDelegationTokenRequest,
-    SaslAuthenticateRequest, SaslHandshakeRequest, SyncGroupRequest, UpdateFeaturesRequest,
+    ExpireDelegationTokenRequest, FetchRequest, FindCoordinatorRequest,
+    GetTelemetrySubscriptionsRequest, HeartbeatRequest, IncrementalAlterConfigsRequest,
+    InitProducerIdRequest, JoinGroupRequest, LeaveGroupRequest, ListConfigResourcesRequest,
+    ListGroupsRequest, ListOffsetsRequest, ListPartitionReassignmentsRequest, MetadataRequest,
+    OffsetCommitRequest, OffsetDeleteRequest, OffsetFetchRequest, OffsetForLeaderEpochRequest,
+    ProduceRequest, PushTelemetryRequest, RenewDelegationTokenRequest, SaslAuthenticateRequest,
+    SaslHandshakeRequest, SyncGroupRequest, UpdateFeaturesRequest,
 };
 use millstream_protocol::wire::{Decoder, Message};
 
@@ -225,6 +226,14 @@ fn route(
         ApiKey::DescribeProducers => {
             let body: DescribeProducersRequest<'_> = body(decoder, reply)?;
             handlers::describe_producers::handle(broker, context, &request, &body)
+        }
+        ApiKey::GetTelemetrySubscriptions => {
+            let body: GetTelemetrySubscriptionsRequest = body(decoder, reply)?;
+            handlers::telemetry::subscriptions(broker, &request, &body)
+        }
+        ApiKey::PushTelemetry => {
+            let body: PushTelemetryRequest<'_> = body(decoder, reply)?;
+            handlers::telemetry::push(broker, &request, &body)
         }
         ApiKey::ListConfigResources => {
             let body: ListConfigResourcesRequest = body(decoder, reply)?;

@@ -39,6 +39,8 @@ pub struct NodeConfig {
     pub describe_partitions_max: usize,
     /// What topics get where nothing else is asked for, and their bounds.
     pub controller: ControllerSettings,
+    /// Bytes of metrics that a client may push at once (`telemetry.max.bytes`).
+    pub telemetry_bytes_max: usize,
     /// How long rates of clients are measured (`quota.window.*`).
     pub quota_window: QuotaWindow,
     /// Upper bound of a fetch answer's records (`fetch.max.bytes`).
@@ -88,6 +90,7 @@ impl Default for NodeConfig {
             delete_topics: true,
             describe_partitions_max: 2000,
             controller: ControllerSettings::default(),
+            telemetry_bytes_max: 1 << 20,
             quota_window: QuotaWindow::default(),
             fetch_bytes_max: 55 << 20,
             answer_bytes_max: 512 << 20,

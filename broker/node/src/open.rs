@@ -153,6 +153,7 @@ impl Node {
             file_configs: Arc::new(config.controller.file_configs.clone()),
             describe_partitions_max: config.describe_partitions_max,
             known_configs: Arc::clone(&config.controller.known_configs),
+            telemetry_bytes_max: config.telemetry_bytes_max,
             quota_window: config.quota_window,
             fetch_bytes_max: config.fetch_bytes_max,
             answer_bytes_max: config.answer_bytes_max,

@@ -23,9 +23,9 @@ use millstream_protocol::messages::{
     CreateDelegationTokenRequest, CreateDelegationTokenResponse, DeleteAclsRequest,
     DeleteAclsResponse, DescribeAclsRequest, DescribeAclsResponse, DescribeDelegationTokenRequest,
     DescribeDelegationTokenResponse, DescribeUserScramCredentialsResponse,
-    ExpireDelegationTokenRequest, ExpireDelegationTokenResponse, GetTelemetrySubscriptionsRequest,
-    RenewDelegationTokenRequest, RenewDelegationTokenResponse, SaslAuthenticateRequest,
-    SaslAuthenticateResponse, SaslHandshakeRequest, SaslHandshakeResponse,
+    ExpireDelegationTokenRequest, ExpireDelegationTokenResponse, RenewDelegationTokenRequest,
+    RenewDelegationTokenResponse, SaslAuthenticateRequest, SaslAuthenticateResponse,
+    SaslHandshakeRequest, SaslHandshakeResponse, VoteRequest,
 };
 
 const SHA_256: i8 = 1;
@@ -230,7 +230,7 @@ fn there_are_no_delegation_tokens() {
 }
 
 #[test]
-fn there_is_no_sasl_and_no_telemetry() {
+fn there_is_no_sasl() {
     let node = node(&[]);
     let mut client = Connection::new(&node, 1);
     let plain = SaslHandshakeRequest {
@@ -246,7 +246,11 @@ fn there_is_no_sasl_and_no_telemetry() {
         (authenticated.error_code, authenticated.auth_bytes.len()),
         (34, 0)
     );
-    // It is not advertised, as with a Kafka broker that nobody receives metrics from.
-    let closed = client.send(0, &GetTelemetrySubscriptionsRequest::default());
-    assert!(closed.unwrap_err().to_string().contains("71"));
+}
+
+#[test]
+fn what_is_between_controllers_closes_the_connection() {
+    let node = node(&[]);
+    let closed = Connection::new(&node, 1).send(0, &VoteRequest::default());
+    assert!(closed.unwrap_err().to_string().contains("request 52 "));
 }

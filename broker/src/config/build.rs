@@ -53,6 +53,7 @@ pub(super) fn build(settings: &Layered) -> Result<(Config, Vec<String>), ConfigE
         connections_max: connections_max(settings),
         sockets: sockets(settings),
         connection_idle_max: millis(settings, "connections.max.idle.ms"),
+        telemetry_bytes_max: settings.size("telemetry.max.bytes"),
         quota_window: QuotaWindow {
             samples: settings.size("quota.window.num") as u32,
             length: Duration::from_secs(settings.size("quota.window.size.seconds") as u64),

@@ -53,6 +53,7 @@ pub(super) static LIVE: &[Setting] = &[
     of("socket.listen.backlog.size", Int, "4096", AtLeast(1), "Connections that wait to be accepted; net.core.somaxconn is the system's bound on it. Kafka's default of 50 resets some of many that come at once."),
     of("socket.receive.buffer.bytes", Int, "102400", BetweenOr(1024, 1 << 30, -1), "Bytes that a connection may have received before they are read (SO_RCVBUF). It bounds what thousands of producers hold, and what one sends in a round trip; -1: the system decides."),
     of("socket.send.buffer.bytes", Int, "-1", BetweenOr(1024, 1 << 30, -1), "Bytes of answers that the system holds for a connection's peer (SO_SNDBUF); -1: the system decides."),
+    of("telemetry.max.bytes", Int, "1048576", AtLeast(1), "Bytes of metrics that a client may push at once, as clients are told. No client is asked for metrics; what comes all the same is dropped."),
     of("quota.window.num", Int, "11", AtLeast(1), "Samples over which the byte rates of clients with quotas are measured."),
     of("quota.window.size.seconds", Int, "1", AtLeast(1), "The length of such a sample."),
     of("fetch.max.bytes", Int, "57671680", AtLeast(1024), "Most bytes of records in one fetch answer, whatever the client asks for; a single larger batch is still returned."),

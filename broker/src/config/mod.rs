@@ -94,6 +94,8 @@ pub struct Config {
     pub sockets: SocketSettings,
     /// How long a connection may be silent (`connections.max.idle.ms`).
     pub connection_idle_max: Duration,
+    /// Bytes of metrics that a client may push at once (`telemetry.max.bytes`).
+    pub telemetry_bytes_max: usize,
     /// How long rates of clients are measured (`quota.window.num`, `quota.window.size.seconds`).
     pub quota_window: QuotaWindow,
     /// Most bytes of records in a fetch answer (`fetch.max.bytes`).

@@ -88,5 +88,5 @@ pub(super) static CONFIGS: &[BrokerConfigDef] = &[
     live("socket.receive.buffer.bytes", Int, Some("102400")),
     live("socket.request.max.bytes", Int, Some("104857600")),
     live("socket.send.buffer.bytes", Int, Some("102400")),
-    def("telemetry.max.bytes", Int, Some("1048576"), "Most bytes of metrics that a client may push at once."),
+    BrokerConfigDef { range: ConfigRange::AtLeast(1), ..live("telemetry.max.bytes", Int, Some("1048576")) },
 ];
