@@ -34,7 +34,7 @@ pub enum Command {
     Bench(BenchCommand),
 }
 
-/// The arguments of `serve`. Flags win over `--set`, and that over the file.
+/// The arguments of `serve`. Flags win over `--set`, that over the environment, and that over the file.
 #[derive(Clone, Debug, Default, Args)]
 pub struct ServeArgs {
     /// Configuration file: TOML, or Java properties if its name ends in .properties
@@ -49,7 +49,8 @@ pub struct ServeArgs {
     /// Address for HTTP [default: 127.0.0.1:9644]
     #[arg(long, value_name = "HOST:PORT")]
     pub http: Option<String>,
-    /// A setting by its Kafka name, or millstream.…; may be given several times
+    /// A setting by its Kafka name, or millstream.…; may be given several times. In the environment
+    /// MILLSTREAM_SET_NUM_PARTITIONS=3 stands for num.partitions=3
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
     /// What is logged, for instance debug or info,millstream=debug [default: $MILLSTREAM_LOG, else info]
@@ -75,6 +76,7 @@ impl ServeArgs {
             file: self.config.clone(),
             set: self.set.clone(),
             flags,
+            ..Sources::default()
         }
     }
 }

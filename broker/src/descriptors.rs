@@ -7,26 +7,22 @@ use millstream_env::raise_descriptor_limit;
 /// takes a few. A connection too many is closed, but an append that cannot open its file fails.
 const CONNECTIONS_SHARE: u64 = 2;
 
-/// How many connections are taken at once: as many as were asked for (`max.connections`), cut to what
-/// the descriptors allow, which is said once.
-pub fn connections_max(configured: Option<usize>) -> usize {
+/// How many connections the descriptors allow at once, whatever is configured. It is said once if that is
+/// less than what was asked for (`max.connections`).
+pub fn connections_bound(configured: Option<usize>) -> usize {
     let Some(descriptors) = raise_descriptor_limit() else {
-        return configured.unwrap_or(usize::MAX);
+        return usize::MAX;
     };
     let bound = share(descriptors);
-    match configured {
-        Some(count) if count <= bound => count,
-        Some(count) => {
-            tracing::warn!(
-                "max.connections={count} is more than the process's {descriptors} descriptors allow: \
+    if let Some(count) = configured.filter(|count| *count > bound) {
+        tracing::warn!(
+            "max.connections={count} is more than the process's {descriptors} descriptors allow: \
                  {bound} connections are taken; raise the limit of open files (ulimit -n, \
                  LimitNOFILE=) to {}",
-                (count as u64).saturating_mul(CONNECTIONS_SHARE)
-            );
-            bound
-        }
-        None => bound,
+            (count as u64).saturating_mul(CONNECTIONS_SHARE)
+        );
     }
+    bound
 }
 
 fn share(descriptors: u64) -> usize {

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Parser;
 use millstream::cli::{Cli, Command, ServeArgs};
-use millstream::config::Config;
+use millstream::config::{Config, Sources, environment};
 use millstream::exit::Failure;
 use millstream::log_command::LogCommand;
 use millstream::{logging, server};
@@ -29,7 +29,11 @@ fn main() -> ExitCode {
 
 fn serve(args: &ServeArgs) -> Result<(), Failure> {
     logging::init(args.log.as_deref(), "info")?;
-    let loaded = Config::load(&args.sources())?;
+    let sources = Sources {
+        environment: environment::of_process(),
+        ..args.sources()
+    };
+    let loaded = Config::load(&sources)?;
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }

@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::config::Config;
-use crate::descriptors::connections_max;
+use crate::descriptors::connections_bound;
 use crate::http::{self, Condition, Health, Insight, Status};
 use crate::memory::{
     answer_bytes_max, connections_bytes_max, directory_queue_bytes_max, queued_bytes_max,
@@ -80,8 +80,8 @@ pub async fn run(config: Config) -> Result<(), ServeError> {
         frame_bytes_max: config.request_bytes_max,
         outgoing_bytes_max: 1 << 20,
         idle_max: config.connection_idle_max,
-        connections_max: connections_max(config.connections_max),
-        connections_bound: connections_max(None),
+        connections_bound: connections_bound(config.connections_max),
+        quota_window: config.quota_window,
         queued_bytes_max: queued_bytes_max(
             config.queued_request_bytes_max,
             config.request_bytes_max,
@@ -92,6 +92,7 @@ pub async fn run(config: Config) -> Result<(), ServeError> {
     let mut listeners = Vec::new();
     for listener in &config.listeners {
         let bound = Listener::bind(
+            &listener.name,
             &listener.address,
             listener.advertised.clone(),
             limits.clone(),

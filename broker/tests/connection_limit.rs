@@ -1,4 +1,5 @@
-//! A broker with few descriptors: it takes what it can hold, and waits where it cannot.
+//! A broker with few descriptors, or with limits on connections: it takes what it can hold, and waits where it
+//! cannot.
 
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used)]
@@ -8,7 +9,7 @@ use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Child, ChildStderr, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Half a second in which nothing is to happen.
 const QUIET: Duration = Duration::from_millis(500);
@@ -216,4 +217,62 @@ fn without_descriptors_accepting_pauses_and_goes_on_when_there_are_some() {
     last.read_exact(&mut length).unwrap();
     // Said once, not with every attempt.
     assert_eq!(broker.count_in_rest_of_log("cannot accept"), 0);
+}
+
+#[test]
+fn one_address_has_its_share_and_single_ones_another() {
+    let settings = [ONE_LISTENER, "max.connections.per.ip=2"];
+    let mut broker = Broker::start("true", &settings);
+    let mut taken: Vec<TcpStream> = (0..4).filter_map(|_| ask(&broker.kafka)).collect();
+    assert_eq!(taken.len(), 2);
+    let line = broker.wait_for_line("connection refused");
+    for part in [
+        "listener=\"plaintext\"",
+        "2 connections from the address",
+        "max.connections.per.ip",
+    ] {
+        assert!(line.contains(part), "{part}: {line}");
+    }
+    taken.pop();
+    assert!((0..10_000).any(|_| ask(&broker.kafka).is_some()));
+
+    let settings = [
+        ONE_LISTENER,
+        "max.connections.per.ip=0",
+        "max.connections.per.ip.overrides=10.0.0.1:9,127.0.0.1:3",
+    ];
+    let broker = Broker::start("true", &settings);
+    let taken: Vec<TcpStream> = (0..5).filter_map(|_| ask(&broker.kafka)).collect();
+    assert_eq!(taken.len(), 3);
+}
+
+#[test]
+fn a_listener_has_its_share() {
+    let settings = [
+        "listeners=A://127.0.0.1:0,B://127.0.0.1:0",
+        "listener.security.protocol.map=A:PLAINTEXT,B:PLAINTEXT",
+        "listener.name.a.max.connections=2",
+    ];
+    let broker = Broker::start("true", &settings);
+    let second = other_listener(&broker);
+    let first: Vec<TcpStream> = (0..4).filter_map(|_| ask(&broker.kafka)).collect();
+    let others: Vec<TcpStream> = (0..4).filter_map(|_| ask(&second)).collect();
+    assert_eq!((first.len(), others.len()), (2, 4));
+}
+
+#[test]
+fn connections_that_come_too_fast_are_served_later() {
+    // Within a second one, and not ten at once after silence.
+    let settings = [
+        ONE_LISTENER,
+        "listener.name.plaintext.max.connection.creation.rate=1",
+        "quota.window.num=2",
+    ];
+    let broker = Broker::start("true", &settings);
+    let first = ask(&broker.kafka);
+    let begin = Instant::now();
+    let second = ask(&broker.kafka);
+    assert!(first.is_some() && second.is_some());
+    let waited = begin.elapsed();
+    assert!(waited > Duration::from_millis(700), "{waited:?}");
 }

@@ -1,19 +1,12 @@
 //! How fast clients go, and how long who is too fast waits (KIP-13, KIP-219).
 //!
-//! The bytes of a client are counted in samples of a second, of which the last eleven count
-//! (`quota.window.num`, `quota.window.size.seconds`). Its rate is their sum over the time since the oldest
-//! of them began, taken as ten full samples at least, so that a burst after silence is not called fast:
-//!
-//! ```text
-//!    ├─────┼─────┼─  …  ─┼─────┼──┤ now           rate = bytes / elapsed
-//!    oldest                     running sample    elapsed ≥ (samples − 1) · length
-//! ```
+//! The bytes of a client are counted as a [`Rate`].
 //!
 //! Above its quota it waits until the same bytes would be within it: bytes / quota − elapsed. A produce
 //! request is taken and answered first, and its connection is not read meanwhile; the answer to a fetch is
 //! kept back and its bytes are taken off again.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -22,6 +15,7 @@ use millstream_model::Instant;
 
 use crate::Broker;
 use crate::context::ANONYMOUS;
+use crate::rate::Rate;
 
 /// Clients whose rate is known at once; past it the longest silent is forgotten.
 const CLIENTS_MAX: usize = 10_000;
@@ -53,7 +47,7 @@ impl QuotaWindow {
     }
 
     /// After so much silence nothing counts any more.
-    fn all(&self) -> Duration {
+    pub(crate) fn all(&self) -> Duration {
         self.length * self.samples
     }
 }
@@ -73,73 +67,6 @@ pub(crate) struct RateOf {
     pub direction: Direction,
     pub user: String,
     pub client_id: String,
-}
-
-struct Sample {
-    began: Instant,
-    last: Instant,
-    bytes: u64,
-}
-
-/// The last samples of one client, oldest first.
-#[derive(Default)]
-struct Rate(VecDeque<Sample>);
-
-impl Rate {
-    fn record(&mut self, bytes: u64, now: Instant, window: &QuotaWindow) {
-        match self.0.back_mut() {
-            Some(running) if now.since(running.began) < window.length => {
-                running.bytes += bytes;
-                running.last = now;
-            }
-            _ => self.0.push_back(Sample {
-                began: now,
-                last: now,
-                bytes,
-            }),
-        }
-    }
-
-    /// Takes bytes off that were recorded last.
-    fn take_off(&mut self, mut bytes: u64) {
-        for sample in self.0.iter_mut().rev() {
-            let taken = bytes.min(sample.bytes);
-            sample.bytes -= taken;
-            bytes -= taken;
-        }
-    }
-
-    /// How long the client waits to be within `limit` bytes a second.
-    fn excess(&mut self, limit: f64, now: Instant, window: &QuotaWindow) -> Duration {
-        while self.is_front_over(now, window) {
-            self.0.pop_front();
-        }
-        let bytes: u64 = self.0.iter().map(|sample| sample.bytes).sum();
-        let excess = bytes as f64 / limit - self.elapsed(now, window).as_secs_f64();
-        // A client is told milliseconds.
-        let millis = (excess * 1000.0).round();
-        match millis >= 1.0 {
-            true => Duration::from_millis(millis as u64),
-            false => Duration::ZERO,
-        }
-    }
-
-    fn is_front_over(&self, now: Instant, window: &QuotaWindow) -> bool {
-        let front = self.0.front();
-        front.is_some_and(|sample| now.since(sample.last) >= window.all())
-    }
-
-    fn elapsed(&self, now: Instant, window: &QuotaWindow) -> Duration {
-        let oldest = self.0.front().map_or(now, |sample| sample.began);
-        let elapsed = now.since(oldest);
-        let full = elapsed.as_nanos() / window.length.as_nanos();
-        let full = u32::try_from(full).unwrap_or(u32::MAX);
-        elapsed + window.length * (window.samples - 1).saturating_sub(full)
-    }
-
-    fn last(&self) -> Option<Instant> {
-        self.0.back().map(|sample| sample.last)
-    }
 }
 
 /// The rates of all clients that a quota applies to.

@@ -8,7 +8,7 @@ use millstream_protocol::ErrorCode;
 
 use crate::alter_configs::{AlterConfigsError, ResourceChange};
 use crate::alter_configs::{configs_wanted, records_between, shown, values_wanted};
-use crate::broker_config::{UpdateMode, update_mode};
+use crate::broker_config::{LISTENER_PREFIX, UpdateMode, is_obeyed_by_listeners, update_mode};
 use crate::config_value::{ConfigRange, ConfigType, InvalidConfig, check_value};
 use crate::controller::Controller;
 use crate::create_topics::check_conflicts;
@@ -164,6 +164,7 @@ impl Controller {
             },
         };
         self.check_threads(&before, &after)?;
+        self.check_addresses(&after)?;
         check_conflicts(&empty, &after).map_err(BrokerConfigError::from)?;
         Ok(records_between(
             ConfigResource::Broker,
@@ -185,7 +186,7 @@ impl Controller {
             let name = shown(name);
             return Err(BrokerConfigError::Unavailable { name, reason });
         }
-        let def = self.settings.known_configs.get(name);
+        let def = self.settings.known_configs.meaning_of(name);
         let mode = update_mode(name);
         if def.is_some() && mode == UpdateMode::ReadOnly {
             return Err(BrokerConfigError::ReadOnly(shown(name)));
@@ -195,7 +196,7 @@ impl Controller {
         }
         let checked = match (check_broker_synonym(name, value), def) {
             (Some(checked), _) => checked?,
-            (None, Some(def)) => def.check(value)?,
+            (None, Some(def)) => check_value(name, def.type_, def.range, value)?,
             (None, None) if QUOTAS.contains(&name) => {
                 check_value(name, ConfigType::Long, ConfigRange::AtLeast(0), value)?
             }
@@ -236,6 +237,19 @@ impl Controller {
         Ok(())
     }
 
+    /// Kafka's rule: a limit of nothing for every address has exceptions.
+    fn check_addresses(&self, after: &BrokerLayers<'_>) -> Result<(), BrokerConfigError> {
+        const LIMIT: &str = "max.connections.per.ip";
+        let exceptions = self.in_force(after, "max.connections.per.ip.overrides");
+        let is_open = exceptions.is_some_and(|list| !list.is_empty());
+        if self.in_force(after, LIMIT) == Some("0") && !is_open {
+            let reason = "0 lets nobody in; max.connections.per.ip.overrides would say whom";
+            let name = LIMIT.to_owned();
+            return Err(BrokerConfigError::Unavailable { name, reason });
+        }
+        Ok(())
+    }
+
     /// The value that a broker config has under these layers.
     fn in_force<'a>(&'a self, layers: &BrokerLayers<'a>, name: &str) -> Option<&'a str> {
         let default = || self.settings.known_configs.get(name)?.default;
@@ -263,8 +277,10 @@ fn broker_name(node: NodeId, asked: &str) -> Result<String, BrokerConfigError> {
 /// Why nothing here would obey a config that Kafka lets be changed.
 fn unavailable(name: &str, value: &str) -> Option<&'static str> {
     let is_security = |name: &str| name.starts_with("ssl.") || name.starts_with("sasl.");
-    if name.starts_with("listener.name.") {
-        return Some("there are no settings of single listeners yet");
+    if name.starts_with(LISTENER_PREFIX) && !is_obeyed_by_listeners(name) {
+        return Some(
+            "a single listener may have max.connections and max.connection.creation.rate, and no more yet",
+        );
     }
     if (is_security(name) && update_mode(name) == UpdateMode::PerBroker)
         || name == "principal.builder.class"

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::address_limits::{ADDRESS_LIMITS_MAX, check_address_limits};
+
 /// The type of a config, numbered as in DescribeConfigs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(i8)]
@@ -47,6 +49,8 @@ pub enum ConfigRange {
     OneOf(&'static [&'static str]),
     /// Any of these words, each once at most.
     SubsetOf(&'static [&'static str]),
+    /// Addresses with a limit for each.
+    AddressCounts,
 }
 
 impl fmt::Display for ConfigRange {
@@ -62,6 +66,10 @@ impl fmt::Display for ConfigRange {
             ConfigRange::Positive => write!(f, "above 0"),
             ConfigRange::OneOf(words) => write!(f, "one of {}", words.join(", ")),
             ConfigRange::SubsetOf(words) => write!(f, "a list of {}", words.join(", ")),
+            ConfigRange::AddressCounts => write!(
+                f,
+                "a list of ADDRESS:COUNT with at most {ADDRESS_LIMITS_MAX} IP addresses"
+            ),
         }
     }
 }
@@ -182,6 +190,9 @@ pub fn check_value(
                 Err(out_of_range())
             }
         }
+        ConfigType::String if range == ConfigRange::AddressCounts => {
+            check_address_limits(trimmed).ok_or_else(out_of_range)
+        }
         ConfigType::String | ConfigType::Class | ConfigType::Password => {
             let is_in_range = match range {
                 ConfigRange::OneOf(words) => words.contains(&trimmed),
@@ -227,7 +238,8 @@ fn is_number_in(range: ConfigRange, number: i64) -> bool {
         ConfigRange::Any
         | ConfigRange::Ratio
         | ConfigRange::OneOf(_)
-        | ConfigRange::SubsetOf(_) => true,
+        | ConfigRange::SubsetOf(_)
+        | ConfigRange::AddressCounts => true,
     }
 }
 

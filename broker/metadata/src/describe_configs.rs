@@ -194,7 +194,8 @@ fn describe_broker_config(
     name: &str,
 ) -> DescribedConfig {
     let def = table.get(name);
-    let type_ = def.map(|def| def.type_).or_else(|| quota_type(name));
+    let meaning = table.meaning_of(name);
+    let type_ = meaning.map(|def| def.type_).or_else(|| quota_type(name));
     // Nobody knows whether what nobody knows is a secret.
     let is_sensitive = type_.is_none_or(|type_| type_ == ConfigType::Password);
     let shown = |value: &str| (!is_sensitive).then(|| value.to_owned());

@@ -9,6 +9,7 @@
 
 #![forbid(unsafe_code)]
 
+mod address_limits;
 mod alter_broker_configs;
 mod alter_configs;
 mod alter_group_configs;
@@ -37,6 +38,7 @@ mod snapshot;
 mod topic_config;
 mod topic_config_def;
 
+pub use address_limits::limit_of_address;
 pub use alter_broker_configs::{BROKER_CONFIGS_MAX, BrokerConfigError, CONFIG_NAME_BYTES_MAX};
 pub use alter_configs::{
     AlterConfigsError, AlterLoggers, CONFIG_CHANGES_MAX, CONFIG_VALUE_BYTES_MAX, ConfigAlteration,
@@ -46,8 +48,8 @@ pub use alter_group_configs::{CONFIGURED_GROUPS_MAX, SUBSCRIPTIONS_MAX};
 pub use alter_loggers::{LogLevel, LoggerError, ROOT_LOGGER, check_loggers};
 pub use assign_directories::DirectoryAssignment;
 pub use broker_config::{
-    BrokerConfigDef, BrokerConfigTable, UpdateMode, kafka_broker_config, kafka_broker_configs,
-    update_mode,
+    BrokerConfigDef, BrokerConfigTable, LISTENER_PREFIX, UpdateMode, kafka_broker_config,
+    kafka_broker_configs, update_mode,
 };
 pub use client_metrics_config_def::{
     CLIENT_METRICS_CONFIGS, ClientMetricsConfigDef, InvalidSubscription, client_metrics_config_def,

@@ -1,9 +1,11 @@
 //! Settings of the broker that may change while it runs: what the metadata says over what it was started with.
 
+use std::net::IpAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
-use millstream_metadata::{BrokerLayers, Image};
+use millstream_api::ConnectionLimits;
+use millstream_metadata::{BrokerLayers, Image, LISTENER_PREFIX, limit_of_address};
 
 use crate::Node;
 
@@ -23,11 +25,26 @@ impl Node {
         given.map_or(self.config.producer_expiration, duration_of_ms)
     }
 
-    /// Connections open at once (`max.connections`), where that was changed while the broker runs.
+    /// What holds for a new connection of a listener, its name in small letters, from an address
+    /// (`max.connections` and its like), as configured now.
     #[must_use]
-    pub fn dynamic_connections_max(&self) -> Option<usize> {
+    pub fn connection_limits(&self, listener: &str, address: IpAddr) -> ConnectionLimits {
         let image = &self.broker.view().image;
-        dynamic(&self.layers(image), "max.connections")
+        let layers = self.layers(image);
+        let of_listener = |name| format!("{LISTENER_PREFIX}{listener}.{name}");
+        let number = |name: &str| layers.given(name)?.parse::<u32>().ok();
+        let count = |name: &str| number(name).map_or(usize::MAX, |count| count as usize);
+        // Kafka's default, the largest number, means that nobody asked for a bound.
+        let rate = |name: &str| number(name).filter(|rate| *rate != i32::MAX as u32);
+        let overrides = layers.given("max.connections.per.ip.overrides");
+        let overridden = overrides.and_then(|limits| limit_of_address(limits, address));
+        ConnectionLimits {
+            all: count("max.connections"),
+            of_listener: count(&of_listener("max.connections")),
+            from_address: overridden.unwrap_or_else(|| count("max.connections.per.ip")),
+            rate: rate("max.connection.creation.rate"),
+            listener_rate: rate(&of_listener("max.connection.creation.rate")),
+        }
     }
 }
 

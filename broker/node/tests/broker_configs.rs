@@ -12,6 +12,7 @@ use common::configs::{
 };
 use common::connection::Connection;
 use common::{NOW, TOPIC, batch, create, create_topic, node, node_on};
+use millstream_api::ConnectionLimits;
 use millstream_env::sim::{SimClock, SimDisk};
 use millstream_node::Node;
 
@@ -386,7 +387,8 @@ fn what_the_broker_does_by_itself_follows_too() {
     let node = node(&[]);
     let mut client = Connection::new(&node, 1);
     let before = node.compaction_config();
-    assert_eq!(node.dynamic_connections_max(), None);
+    let limits = |listener| node.connection_limits(listener, "10.0.0.1".parse().unwrap());
+    assert_eq!(limits("a"), ConnectionLimits::default());
     let set = [
         (SET, "log.cleaner.backoff.ms", Some("77")),
         (
@@ -396,6 +398,14 @@ fn what_the_broker_does_by_itself_follows_too() {
         ),
         (SET, "log.cleaner.io.max.bytes.per.second", Some("1000.5")),
         (SET, "max.connections", Some("12")),
+        (SET, "max.connections.per.ip", Some("3")),
+        (SET, "max.connection.creation.rate", Some("40")),
+        (SET, "listener.name.a.max.connections", Some("5")),
+        (
+            SET,
+            "listener.name.a.max.connection.creation.rate",
+            Some("6"),
+        ),
     ];
     assert_eq!(change(&mut client, BROKERS, OWN, &set), 0);
     let now = node.compaction_config();
@@ -403,14 +413,30 @@ fn what_the_broker_does_by_itself_follows_too() {
     assert_eq!(now.bytes_per_second_max, 1000.5);
     // As much as Kafka takes for one thread, and no request can ask for more.
     assert_eq!(now.map_bytes, i32::MAX as usize);
-    assert_eq!(node.dynamic_connections_max(), Some(12));
+    let of_a = ConnectionLimits {
+        all: 12,
+        of_listener: 5,
+        from_address: 3,
+        rate: Some(40),
+        listener_rate: Some(6),
+    };
+    assert_eq!(limits("a"), of_a);
+    let of_b = ConnectionLimits {
+        of_listener: usize::MAX,
+        listener_rate: None,
+        ..of_a
+    };
+    assert_eq!(limits("b"), of_b);
+    let limit = config(&mut client, BROKERS, OWN, "listener.name.a.max.connections");
+    assert_eq!((limit.value.as_deref(), limit.type_), (Some("5"), 3));
+    assert!(!limit.sensitive && !limit.read_only);
     let back: Vec<_> = set
         .iter()
         .map(|(_, name, _)| (DELETE, *name, None))
         .collect();
     assert_eq!(change(&mut client, BROKERS, OWN, &back), 0);
     assert_eq!(node.compaction_config(), before);
-    assert_eq!(node.dynamic_connections_max(), None);
+    assert_eq!(limits("a"), ConnectionLimits::default());
 }
 
 #[test]
@@ -447,4 +473,54 @@ fn dynamic_configs_are_there_after_a_restart() {
         partition.lock().unwrap().log().config().segment_bytes,
         3_000_000
     );
+}
+
+#[test]
+fn single_addresses_have_limits_of_their_own() {
+    let settings = [
+        ("max.connections.per.ip", "7"),
+        ("max.connections.per.ip.overrides", "10.0.0.1:2"),
+    ];
+    let node = node(&settings);
+    let mut client = Connection::new(&node, 1);
+    let limit = |address: &str| {
+        let limits = node.connection_limits("plaintext", address.parse().unwrap());
+        limits.from_address
+    };
+    assert_eq!((limit("10.0.0.1"), limit("10.0.0.2")), (2, 7));
+    let name = "max.connections.per.ip.overrides";
+    let set = |value| [(SET, name, Some(value))];
+    // For all brokers, under the file of none of them.
+    let change = |client: &mut Connection<'_>, value| change(client, BROKERS, ALL, &set(value));
+    assert_eq!(change(&mut client, " ::ffff:10.0.0.2:5, ::1:0 "), 0);
+    assert_eq!((limit("10.0.0.1"), limit("10.0.0.2")), (7, 5));
+    assert_eq!((limit("::1"), limit("::2")), (0, 7));
+    for refused in ["localhost:5", "10.0.0.1", "10.0.0.1:-1"] {
+        assert_eq!(change(&mut client, refused), 42, "{refused}");
+    }
+}
+
+#[test]
+fn nobody_can_be_let_in_only_with_exceptions() {
+    let node = node(&[]);
+    let mut client = Connection::new(&node, 1);
+    let nobody = (SET, "max.connections.per.ip", Some("0"));
+    let exception = (SET, "max.connections.per.ip.overrides", Some("10.0.0.1:5"));
+    assert_eq!(change(&mut client, BROKERS, OWN, &[nobody]), 42);
+    assert_eq!(change(&mut client, BROKERS, OWN, &[nobody, exception]), 0);
+    let delete = (DELETE, exception.1, None);
+    assert_eq!(change(&mut client, BROKERS, OWN, &[delete]), 42);
+}
+
+#[test]
+fn of_single_listeners_only_limits_are_changed() {
+    let node = node(&[]);
+    let mut client = Connection::new(&node, 1);
+    let set = |name| [(SET, name, Some("5"))];
+    let limit = set("listener.name.a.max.connections");
+    assert_eq!(change(&mut client, BROKERS, ALL, &limit), 0);
+    let threads = set("listener.name.a.num.network.threads");
+    assert_eq!(change(&mut client, BROKERS, OWN, &threads), 42);
+    let negative = [(SET, "listener.name.a.max.connections", Some("-1"))];
+    assert_eq!(change(&mut client, BROKERS, OWN, &negative), 42);
 }

@@ -22,6 +22,9 @@ const DURATION_MAX: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 pub(super) fn build(settings: &Layered) -> Result<(Config, Vec<String>), ConfigError> {
     check_contradictions(settings)?;
     let (listeners, left_out) = listeners(settings)?;
+    let open = listeners.iter().map(|listener| listener.name.as_str());
+    let names: Vec<&str> = open.chain(left_out.iter().map(String::as_str)).collect();
+    settings.check_listeners(&names)?;
     let config = Config {
         node_id: NodeId(node_id(settings)),
         cluster_id: cluster_id(settings)?,
@@ -113,6 +116,12 @@ fn check_contradictions(settings: &Layered) -> Result<(), ConfigError> {
             "is below socket.request.max.bytes={longest}, so the longest request would never fit"
         );
         return Err(settings.error("queued.max.request.bytes", reason));
+    }
+    if settings.number("max.connections.per.ip") == 0
+        && settings.text("max.connections.per.ip.overrides").is_empty()
+    {
+        let reason = "lets nobody in; max.connections.per.ip.overrides would say whom";
+        return Err(settings.error("max.connections.per.ip", reason.to_owned()));
     }
     let roles = settings
         .given("process.roles")

@@ -1,11 +1,13 @@
-//! Settings as given, checked one by one, the winning layer kept: defaults < file < `--set` < flags.
+//! Settings as given, checked one by one, the winning layer kept: defaults < file < environment <
+//! `--set` < flags.
 
 use std::collections::BTreeMap;
 
-use millstream_metadata::Configs;
+use millstream_metadata::{Configs, LISTENER_PREFIX, check_value};
 
 use super::error::ConfigError;
-use super::nearest::suggest;
+use super::nearest::{Suggestion, suggest};
+use super::of_listener::{self, ListenerSetting};
 use super::origin::{Entry, Origin};
 use super::setting::{self, Known};
 
@@ -36,7 +38,9 @@ pub(super) struct Given {
 #[derive(Debug, Default)]
 pub(super) struct Layered {
     given: BTreeMap<&'static str, Given>,
-    without_effect: Vec<&'static str>,
+    /// Those of single listeners, with the listener, by their whole names.
+    of_listeners: BTreeMap<String, (String, Given)>,
+    without_effect: Vec<String>,
 }
 
 impl Layered {
@@ -63,16 +67,14 @@ impl Layered {
             origin,
         } = entry;
         let value = value.trim();
+        if let Some(rest) = name.strip_prefix(LISTENER_PREFIX) {
+            return match of_listener::find(rest) {
+                Ok(setting) => self.take_of_listener(setting, value, origin),
+                Err(suggestion) => Err(unknown(&name, origin, suggestion)),
+            };
+        }
         let (name, checked) = match setting::find(&name) {
-            None => {
-                let suggestion = suggest(&name);
-                let name = name.chars().take(200).collect();
-                return Err(ConfigError::Unknown {
-                    name,
-                    origin,
-                    suggestion,
-                });
-            }
+            None => return Err(unknown(&name, origin, suggest(&name))),
             // The value may be a password: it is not shown.
             Some(Known::Refused { off, .. }) if off == Some(value) => return Ok(()),
             Some(Known::Refused { reason, .. }) => {
@@ -84,7 +86,7 @@ impl Layered {
             }
             Some(Known::Live(setting)) => (setting.name, setting.check(value)),
             Some(Known::AcceptedWithoutEffect(def)) => {
-                self.without_effect.push(def.name);
+                self.without_effect.push(def.name.to_owned());
                 (def.name, def.check(value))
             }
         };
@@ -93,6 +95,44 @@ impl Layered {
             Err(source) => return Err(ConfigError::Invalid { origin, source }),
         };
         Ok(())
+    }
+
+    fn take_of_listener(
+        &mut self,
+        setting: ListenerSetting,
+        value: &str,
+        origin: Origin,
+    ) -> Result<(), ConfigError> {
+        let ListenerSetting {
+            listener,
+            name,
+            def,
+            is_live,
+        } = setting;
+        if !is_live {
+            self.without_effect.push(name.clone());
+        }
+        match check_value(&name, def.type_, def.range, value) {
+            Ok(value) => {
+                let given = Given { value, origin };
+                self.of_listeners.insert(name, (listener, given));
+                Ok(())
+            }
+            Err(source) => Err(ConfigError::Invalid { origin, source }),
+        }
+    }
+
+    /// Settings of single listeners are for these, whose names may be in capitals.
+    pub fn check_listeners(&self, names: &[&str]) -> Result<(), ConfigError> {
+        let is_there = |listener: &str| names.iter().any(|name| name.to_lowercase() == listener);
+        let mut settings = self.of_listeners.iter();
+        match settings.find(|(_, (listener, _))| !is_there(listener)) {
+            None => Ok(()),
+            Some((name, (_, given))) => {
+                let suggestion = Suggestion::NoSuchListener(names.join(", "));
+                Err(unknown(name, given.origin.clone(), suggestion))
+            }
+        }
     }
 
     /// Kafka's rule: who sets both names of the broker's id sets them alike.
@@ -180,16 +220,26 @@ impl Layered {
     /// All settings that were given.
     pub fn given_configs(&self) -> Configs {
         let given = self.given.iter();
-        given
-            .map(|(name, given)| ((*name).to_owned(), given.value.clone()))
-            .collect()
+        let given = given.map(|(name, given)| ((*name).to_owned(), given.value.clone()));
+        let of_listeners = self.of_listeners.iter();
+        let of_listeners =
+            of_listeners.map(|(name, (_, given))| (name.clone(), given.value.clone()));
+        given.chain(of_listeners).collect()
     }
 
     /// Names that were given and change nothing, each once.
-    pub fn without_effect(&self) -> Vec<&'static str> {
+    pub fn without_effect(&self) -> Vec<String> {
         let mut names = self.without_effect.clone();
         names.sort_unstable();
         names.dedup();
         names
+    }
+}
+
+fn unknown(name: &str, origin: Origin, suggestion: Suggestion) -> ConfigError {
+    ConfigError::Unknown {
+        name: name.chars().take(200).collect(),
+        origin,
+        suggestion,
     }
 }

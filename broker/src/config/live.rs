@@ -3,7 +3,9 @@
 //! Kafka's name, type and range wherever Kafka has the setting. Defaults are Kafka's too, except where
 //! the text says why not. An empty default means: not set.
 
-use ConfigRange::{Any, AtLeast, Between, BetweenOr, OneOf, Positive, Ratio, SubsetOf};
+use ConfigRange::{
+    AddressCounts, Any, AtLeast, Between, BetweenOr, OneOf, Positive, Ratio, SubsetOf,
+};
 use ConfigType::{Boolean, Double, Int, List, Long, String as Text};
 use millstream_log::RecentStarts;
 use millstream_metadata::{ConfigRange, ConfigType, TOPIC_PARTITIONS_MAX};
@@ -46,6 +48,9 @@ pub(super) static LIVE: &[Setting] = &[
 
     // Connections and requests.
     of("max.connections", Int, "2147483647", AtLeast(1), "Connections open at once over all listeners; one more is closed. At most half of the descriptors that the process may open, the rest being for files."),
+    of("max.connections.per.ip", Int, "2147483647", AtLeast(0), "Connections open at once from one address; one more is closed. 0: only from those in max.connections.per.ip.overrides."),
+    of("max.connections.per.ip.overrides", Text, "", AddressCounts, "Other limits for single addresses. Names of hosts are not looked up."),
+    of("max.connection.creation.rate", Int, "2147483647", AtLeast(0), "New connections in a second over all listeners; faster ones are accepted later. Measured as the byte rates of clients are."),
     of("connections.max.idle.ms", Long, "600000", AtLeast(1), "A connection silent for this long is closed."),
     of("socket.request.max.bytes", Int, "104857600", AtLeast(1), "The longest request; a longer one closes its connection."),
     of("queued.max.request.bytes", Long, "-1", AtLeast(-1), "Bytes of unfinished requests held at once, over all connections, beyond the 65 KiB (less where there are thousands) that each has for its own; past that, large requests are read one after another. -1: an eighth of the memory, or more so that four of the largest requests fit."),

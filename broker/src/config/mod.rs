@@ -1,23 +1,27 @@
 //! The broker's configuration: `millstream serve [--config FILE] [--set KEY=VALUE]…`.
 //!
 //! A setting has Kafka's own name wherever Kafka has one, else `millstream.…`. All of Kafka's names are
-//! taken: those that change nothing yet are named in one warning, those that ask for security are
-//! refused, and a name that nobody knows is an error. Layers: defaults < file < `--set` < flags.
+//! taken: those that change nothing yet are named in one warning, values that ask for a protection which is
+//! not there are refused, and a name that nobody knows is an error. `listener.name.NAME.…` is for one
+//! listener. Layers: defaults < file < environment < `--set` < flags.
 //! [`Config`] is what comes out: plain, typed and checked. `config/millstream.toml` is written from the
 //! same table ([`reference_file`]).
 
 mod build;
+pub mod environment;
 mod error;
 mod layered;
 mod listeners;
 mod live;
 mod nearest;
+mod of_listener;
 mod origin;
 mod properties;
 mod reference;
 mod setting;
 mod toml_file;
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -138,6 +142,8 @@ pub struct OffsetsTopic {
 pub struct Sources {
     /// `--config`.
     pub file: Option<PathBuf>,
+    /// Variables of the environment that are settings ([`environment::of_process`]).
+    pub environment: Vec<(OsString, OsString)>,
     /// `--set`, in order; the last of a name counts.
     pub set: Vec<String>,
     /// Flags of their own: name of the flag, name of the setting, value.
@@ -160,6 +166,7 @@ impl Config {
             Some(path) => parse_file(path, &read_file(path)?)?,
             None => Vec::new(),
         };
+        entries.extend(environment::parse(&sources.environment)?);
         for text in &sources.set {
             entries.push(parse_set(text)?);
         }

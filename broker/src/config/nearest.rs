@@ -1,5 +1,6 @@
 //! What an unknown name may have meant.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use millstream_metadata::topic_config_def;
@@ -13,9 +14,13 @@ const NAME_BYTES_MAX: usize = 100;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Suggestion {
     /// A setting with nearly this name.
-    Similar(&'static str),
+    Similar(Cow<'static, str>),
     /// The name is a topic's config; this setting is its default for all topics.
     DefaultOf(&'static str),
+    /// The name is that of a setting of the whole broker, given for one listener.
+    OfTheBroker(&'static str),
+    /// The setting is one of listeners, and there is no such listener. These are there.
+    NoSuchListener(String),
     /// Nothing is near.
     None,
 }
@@ -26,6 +31,12 @@ impl fmt::Display for Suggestion {
             Suggestion::Similar(name) => write!(f, "; did you mean {name}?"),
             Suggestion::DefaultOf(name) => {
                 write!(f, "; that is a config of topics, its default is {name}")
+            }
+            Suggestion::OfTheBroker(name) => {
+                write!(f, "; that is a setting of the whole broker: {name}")
+            }
+            Suggestion::NoSuchListener(names) => {
+                write!(f, "; there is no such listener among {names}")
             }
             Suggestion::None => write!(
                 f,
@@ -40,14 +51,21 @@ pub(super) fn suggest(name: &str) -> Suggestion {
     if let Some(synonym) = topic_config_def(name).and_then(|def| def.synonyms.first()) {
         return Suggestion::DefaultOf(synonym.name);
     }
+    let near = nearest(name, setting::names()).map(Cow::Borrowed);
+    near.map_or(Suggestion::None, Suggestion::Similar)
+}
+
+/// The nearest of these names, if it is near.
+pub(super) fn nearest(
+    name: &str,
+    names: impl Iterator<Item = &'static str>,
+) -> Option<&'static str> {
     if name.len() > NAME_BYTES_MAX {
-        return Suggestion::None;
+        return None;
     }
-    let near = setting::names().map(|known| (edit_distance(name, known), known));
-    match near.min() {
-        Some((distance, known)) if distance <= 2.max(known.len() / 4) => Suggestion::Similar(known),
-        _ => Suggestion::None,
-    }
+    let near = names.map(|known| (edit_distance(name, known), known));
+    let (distance, known) = near.min()?;
+    (distance <= 2.max(known.len() / 4)).then_some(known)
 }
 
 /// Insertions, deletions and replacements of bytes that make `a` into `b` (Levenshtein).
@@ -80,11 +98,11 @@ mod tests {
     fn slips_of_the_pen_are_recognised_and_nonsense_is_not() {
         assert_eq!(
             suggest("num.partition"),
-            Suggestion::Similar("num.partitions")
+            Suggestion::Similar("num.partitions".into())
         );
         assert_eq!(
             suggest("auto_create_topics_enable"),
-            Suggestion::Similar("auto.create.topics.enable")
+            Suggestion::Similar("auto.create.topics.enable".into())
         );
         assert_eq!(
             suggest("retention.ms"),

@@ -15,6 +15,8 @@ pub enum Origin {
         /// The line.
         line: usize,
     },
+    /// A variable of the environment, by its name.
+    Environment(String),
     /// `--set KEY=VALUE`.
     Set,
     /// A flag of its own, for instance `--listen`.
@@ -27,8 +29,9 @@ impl Origin {
         match self {
             Origin::Default => 0,
             Origin::File { .. } => 1,
-            Origin::Set => 2,
-            Origin::Flag(_) => 3,
+            Origin::Environment(_) => 2,
+            Origin::Set => 3,
+            Origin::Flag(_) => 4,
         }
     }
 }
@@ -38,6 +41,7 @@ impl fmt::Display for Origin {
         match self {
             Origin::Default => write!(f, "by default"),
             Origin::File { path, line } => write!(f, "{}:{line}", path.display()),
+            Origin::Environment(variable) => write!(f, "{variable}"),
             Origin::Set => write!(f, "--set"),
             Origin::Flag(flag) => write!(f, "{flag}"),
         }

@@ -2,16 +2,21 @@
 
 use std::fmt::Write;
 
-use millstream_metadata::{ConfigRange, ConfigType};
+use millstream_metadata::{ConfigRange, ConfigType, LISTENER_PREFIX};
 
 use super::live::LIVE;
+use super::of_listener;
 use super::setting::Setting;
 
 const HEAD: &str = "\
 # The settings of Millstream that have an effect, with their defaults. A file needs only what differs:
 #   millstream serve --config FILE
 # Names are those of Kafka's broker settings wherever Kafka has one; a server.properties works too.
-# Single settings: millstream serve --set KEY=VALUE
+# Single settings: millstream serve --set KEY=VALUE, or in the environment: MILLSTREAM_SET_NUM_PARTITIONS=3
+";
+
+const OF_LISTENERS: &str = "
+# For one listener, NAME being its name in small letters:
 ";
 
 /// The text of `config/millstream.toml`.
@@ -24,6 +29,16 @@ pub fn reference_file() -> String {
             range => format!(" Takes {range}."),
         };
         let _ = write!(text, "\n# {}{range}\n{}\n", setting.doc, line(setting));
+    }
+    text.push_str(OF_LISTENERS);
+    for setting in of_listener::LIVE {
+        let range = setting.range;
+        let name = format!("{LISTENER_PREFIX}NAME.{}", setting.name);
+        let _ = write!(
+            text,
+            "\n# {} Takes {range}.\n# {name:?} = {}\n",
+            setting.doc, setting.default
+        );
     }
     text
 }

@@ -9,30 +9,17 @@ use super::live::LIVE;
 
 const SECURITY: &str = "TLS, SASL and ACLs come later";
 const PROVIDERS: &str = "values are taken as written, there are no config providers yet";
-const PER_LISTENER: &str = "settings of single listeners come later";
 
-/// Settings that are refused unless they say the second, which is what holds anyway.
+/// Settings that are refused unless they say the second, which is what holds anyway: who sets them believes
+/// in a protection that is not there, or gives values that nobody would read. What TLS and SASL themselves
+/// are set up with is taken without effect, for a listener that has them is refused.
 #[rustfmt::skip] // one line per setting is a table
 const REFUSED: &[(&str, Option<&str>, &str)] = &[
+    ("allow.everyone.if.no.acl.found", Some("true"), SECURITY),
     ("authorizer.class.name", Some(""), SECURITY),
     ("config.providers", Some(""), PROVIDERS),
-    ("connections.max.reauth.ms", Some("0"), SECURITY),
-    ("delegation.token.expiry.check.interval.ms", None, SECURITY),
-    ("delegation.token.expiry.time.ms", None, SECURITY),
-    ("delegation.token.max.lifetime.ms", None, SECURITY),
-    ("delegation.token.secret.key", None, SECURITY),
-    ("principal.builder.class", None, SECURITY),
     ("security.inter.broker.protocol", Some("PLAINTEXT"), SECURITY),
-    ("security.providers", None, SECURITY),
-    ("ssl.client.auth", Some("none"), SECURITY),
     ("super.users", None, SECURITY),
-];
-
-/// Every name that begins so is refused, known to Kafka or not.
-const REFUSED_PREFIXES: &[(&str, &str)] = &[
-    ("listener.name.", PER_LISTENER),
-    ("sasl.", SECURITY),
-    ("ssl.", SECURITY),
 ];
 
 /// A setting that changes something.
@@ -72,12 +59,6 @@ pub fn find(name: &str) -> Option<Known> {
     if let Some((_, off, reason)) = REFUSED.iter().find(|(refused, ..)| *refused == name) {
         return Some(Known::Refused { reason, off: *off });
     }
-    let prefix = REFUSED_PREFIXES
-        .iter()
-        .find(|(prefix, _)| name.starts_with(prefix));
-    if let Some((_, reason)) = prefix {
-        return Some(Known::Refused { reason, off: None });
-    }
     if let Some(setting) = live(name) {
         return Some(Known::Live(setting));
     }
@@ -90,11 +71,11 @@ pub fn live(name: &str) -> Option<&'static Setting> {
     LIVE.iter().find(|setting| setting.name == name)
 }
 
-/// All names that may be written.
+/// All names that may be written, but those of single listeners.
 pub fn names() -> impl Iterator<Item = &'static str> {
     let own = LIVE.iter().map(|setting| setting.name);
-    let accepted = kafka_broker_configs().map(|def| def.name);
-    own.chain(accepted.filter(|name| matches!(find(name), Some(Known::AcceptedWithoutEffect(_)))))
+    let kafkas = kafka_broker_configs().map(|def| def.name);
+    own.chain(kafkas.filter(|name| live(name).is_none()))
 }
 
 impl Setting {
@@ -137,20 +118,15 @@ mod tests {
     }
 
     #[test]
-    fn security_is_refused_whatever_its_name() {
-        for name in [
-            "sasl.jaas.config",
-            "ssl.keystore.location",
-            "ssl.not.yet.known",
-        ] {
-            assert!(matches!(
-                find(name),
-                Some(Known::Refused {
-                    reason: SECURITY,
-                    off: None
-                })
-            ));
+    fn protection_that_is_not_there_is_refused_and_its_setup_is_not() {
+        let refused = |name| matches!(find(name), Some(Known::Refused { .. }));
+        assert!(refused("authorizer.class.name"));
+        assert!(refused("super.users"));
+        for name in ["sasl.jaas.config", "ssl.keystore.location"] {
+            let found = find(name);
+            assert!(matches!(found, Some(Known::AcceptedWithoutEffect(_))));
         }
+        assert!(find("ssl.not.yet.known").is_none());
         assert!(find("no.such.setting").is_none());
     }
 }

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 
-use millstream_metadata::{CompressionType, Durability};
+use millstream_metadata::{BrokerConfigDef, CompressionType, ConfigType, Durability};
 
 use super::live::LIVE;
 use super::*;
@@ -28,6 +28,18 @@ fn set(settings: &[&str]) -> Result<Loaded, String> {
 
 fn refused(settings: &[&str]) -> String {
     set(settings).unwrap_err()
+}
+
+fn variables(settings: &[(&str, &str)]) -> Vec<(OsString, OsString)> {
+    let variables = settings.iter();
+    variables
+        .map(|(name, value)| {
+            (
+                format!("{}{name}", environment::PREFIX).into(),
+                value.into(),
+            )
+        })
+        .collect()
 }
 
 fn listener(name: &str, address: &str, advertised: Option<&str>) -> KafkaListener {
@@ -96,7 +108,7 @@ fn reference_file_is_the_table() {
 }
 
 #[test]
-fn flags_win_over_set_and_set_over_the_file() {
+fn flags_win_over_set_and_that_over_the_environment_and_that_over_the_file() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("a.toml");
     fs::write(
@@ -106,6 +118,7 @@ fn flags_win_over_set_and_set_over_the_file() {
     .unwrap();
     let sources = Sources {
         file: Some(path),
+        environment: variables(&[("NODE_ID", "9"), ("NUM_PARTITIONS", "7")]),
         set: vec![
             "node.id=3".into(),
             "log.dirs=/set".into(),
@@ -114,7 +127,7 @@ fn flags_win_over_set_and_set_over_the_file() {
         flags: vec![("--data-dir", "log.dirs", "/flag,/other".into())],
     };
     let config = Config::load(&sources).unwrap().config;
-    assert_eq!(config.num_partitions, 2);
+    assert_eq!(config.num_partitions, 7);
     assert_eq!(config.node_id, NodeId(4));
     assert_eq!(
         config.log_directories,
@@ -275,12 +288,46 @@ fn every_refusal_names_setting_place_and_way_out() {
         (&["nonsense"], "--set \"nonsense\": expected KEY=VALUE"),
         (&["=1"], "--set \"=1\": expected KEY=VALUE"),
         (
-            &["ssl.key.password=secret"],
-            &format!("--set: ssl.key.password {later}"),
+            &["super.users=User:a"],
+            &format!("--set: super.users {later}"),
         ),
         (
-            &["sasl.enabled.mechanisms=PLAIN"],
-            &format!("--set: sasl.enabled.mechanisms {later}"),
+            &["security.inter.broker.protocol=SSL"],
+            &format!("--set: security.inter.broker.protocol {later}"),
+        ),
+        (
+            &["ssl.key.pasword=secret"],
+            "--set: unknown setting ssl.key.pasword; did you mean ssl.key.password?",
+        ),
+        (
+            &["listener.name.plaintext.max.conections=5"],
+            "--set: unknown setting listener.name.plaintext.max.conections; did you mean \
+             listener.name.plaintext.max.connections?",
+        ),
+        (
+            &["listener.name.plaintext.num.partitions=5"],
+            "--set: unknown setting listener.name.plaintext.num.partitions; that is a setting of \
+             the whole broker: num.partitions",
+        ),
+        (
+            &["listener.name.other.max.connections=5"],
+            "--set: unknown setting listener.name.other.max.connections; there is no such \
+             listener among PLAINTEXT",
+        ),
+        (
+            &["listener.name.plaintext.max.connections=-1"],
+            "--set: config listener.name.plaintext.max.connections has the value \"-1\", but must \
+             be at least 0",
+        ),
+        (
+            &["max.connections.per.ip.overrides=localhost:5"],
+            "--set: config max.connections.per.ip.overrides has the value \"localhost:5\", but must \
+             be a list of ADDRESS:COUNT with at most 1000 IP addresses",
+        ),
+        (
+            &["max.connections.per.ip=0"],
+            "--set: max.connections.per.ip=0 lets nobody in; max.connections.per.ip.overrides \
+             would say whom",
         ),
         (
             &["authorizer.class.name=x.Y"],
@@ -358,7 +405,6 @@ fn every_refusal_names_setting_place_and_way_out() {
 fn security_that_says_off_is_taken() {
     let off = [
         "security.inter.broker.protocol=PLAINTEXT",
-        "ssl.client.auth=none",
         "authorizer.class.name=",
     ];
     assert_eq!(set(&off).unwrap().warnings, Vec::<String>::new());
@@ -411,4 +457,218 @@ fn every_config_of_the_broker_is_documented() {
     }
     let port = known.get("listeners").and_then(|def| def.default);
     assert_eq!(port, Some("PLAINTEXT://127.0.0.1:9092"));
+}
+
+/// A value that the config takes by itself.
+fn some_value(def: &BrokerConfigDef) -> &'static str {
+    match (def.name, def.type_) {
+        ("advertised.listeners", _) => "PLAINTEXT://broker.example:9092",
+        ("process.roles", _) => "broker,controller",
+        ("max.connections.per.ip.overrides", _) => "10.0.0.1:5",
+        ("listener.security.protocol.map", _) => "PLAINTEXT:PLAINTEXT",
+        _ if def.default.is_some() => def.default.unwrap(),
+        (_, ConfigType::Boolean) => "true",
+        (_, ConfigType::Int | ConfigType::Short | ConfigType::Long | ConfigType::Double) => "1",
+        _ => "word",
+    }
+}
+
+#[test]
+fn every_name_of_kafkas_is_taken_from_every_place_and_one_warning_names_those_without_effect() {
+    let known = Config::known();
+    let all: Vec<(&str, &str)> = known
+        .iter()
+        .map(|def| (def.name, some_value(def)))
+        .collect();
+    assert!(all.len() > 360);
+    let without_effect = |name: &str| LIVE.iter().all(|live| live.name != name);
+    let refused = [
+        "authorizer.class.name",
+        "config.providers",
+        "security.inter.broker.protocol",
+    ];
+    let expected = |name: &str| without_effect(name) && !refused.contains(&name);
+    let write = |names: &[(&str, &str)], quote: &str| -> String {
+        let lines = names.iter();
+        lines
+            .map(|(name, value)| format!("{quote}{name}{quote} = {quote}{value}{quote}\n"))
+            .collect()
+    };
+    let load = |names: &[(&str, &str)]| -> [Loaded; 4] {
+        let of_file = |name: &str, text: &str| {
+            Config::from_entries(parse_file(Path::new(name), text).unwrap()).unwrap()
+        };
+        let upper: Vec<_> = names
+            .iter()
+            .map(|(name, value)| (name.to_uppercase().replace('.', "_"), *value))
+            .collect();
+        let upper: Vec<_> = upper
+            .iter()
+            .map(|(name, value)| (&**name, *value))
+            .collect();
+        let set = names.iter().map(|(name, value)| format!("{name}={value}"));
+        let places = [
+            Sources {
+                environment: variables(&upper),
+                ..Sources::default()
+            },
+            Sources {
+                set: set.collect(),
+                ..Sources::default()
+            },
+        ];
+        let [environment, set] = places.map(|sources| Config::load(&sources).unwrap());
+        [
+            of_file("a.toml", &write(names, "\"")),
+            of_file("server.properties", &write(names, "")),
+            environment,
+            set,
+        ]
+    };
+    let mentions = |warning: &str, name: &str| {
+        let names = warning.strip_prefix("settings without effect yet: ");
+        names.is_some_and(|names| names.split(", ").any(|other| other == name))
+    };
+    for (name, value) in &all {
+        for loaded in load(&[(name, value)]) {
+            let is_said = loaded
+                .warnings
+                .iter()
+                .any(|warning| mentions(warning, name));
+            assert_eq!(is_said, expected(name), "{name}: {:?}", loaded.warnings);
+        }
+    }
+    // Two names of one thing differ in their defaults.
+    let together: Vec<_> = all
+        .iter()
+        .copied()
+        .filter(|(name, _)| *name != "broker.id")
+        .collect();
+    for loaded in load(&together) {
+        let warnings = loaded.warnings.iter();
+        let one: Vec<_> = warnings
+            .filter(|warning| warning.starts_with("settings without effect"))
+            .collect();
+        assert_eq!(one.len(), 1, "{:?}", loaded.warnings);
+        for (name, _) in &together {
+            assert_eq!(mentions(one[0], name), expected(name), "{name}");
+        }
+    }
+}
+
+#[test]
+fn the_finest_unit_of_a_time_wins_whatever_the_order() {
+    type Look = fn(&TopicConfig) -> i64;
+    let retention: Look = |topic| topic.retention_ms.unwrap();
+    let families: [(&[(&str, i64)], Look); 3] = [
+        (
+            &[
+                ("log.retention.ms", 7),
+                ("log.retention.minutes", 6 * 60_000),
+                ("log.retention.hours", 5 * 3_600_000),
+            ],
+            retention,
+        ),
+        (
+            &[("log.roll.ms", 7), ("log.roll.hours", 5 * 3_600_000)],
+            |topic| topic.segment_ms,
+        ),
+        (
+            &[
+                ("log.roll.jitter.ms", 7),
+                ("log.roll.jitter.hours", 5 * 3_600_000),
+            ],
+            |topic| topic.segment_jitter_ms,
+        ),
+    ];
+    for (names, look) in families {
+        let line = |(name, ms): &(&str, i64)| match name.rsplit('.').next() {
+            Some("hours") => format!("{name}={}", ms / 3_600_000),
+            Some("minutes") => format!("{name}={}", ms / 60_000),
+            _ => format!("{name}={ms}"),
+        };
+        for first in 0..names.len() {
+            let mut lines: Vec<_> = names[first..].iter().map(line).collect();
+            let expected = names[first].1;
+            assert_eq!(
+                look(&properties(&lines.join("\n")).unwrap().config.topic_config()),
+                expected
+            );
+            lines.reverse();
+            assert_eq!(
+                look(&properties(&lines.join("\n")).unwrap().config.topic_config()),
+                expected
+            );
+        }
+        // A coarser one in the environment wins over a finer one in the file.
+        let (finest, coarsest) = (names[0], names[names.len() - 1]);
+        let mut entries = parse_file(Path::new("s.properties"), &line(&finest)).unwrap();
+        let set = line(&coarsest);
+        let (name, value) = set.split_once('=').unwrap();
+        let variable = name.to_uppercase().replace('.', "_");
+        entries.extend(environment::parse(&variables(&[(&variable, value)])).unwrap());
+        let config = Config::from_entries(entries).unwrap().config;
+        assert_eq!(look(&config.topic_config()), coarsest.1);
+    }
+    let offsets = set(&["offsets.retention.minutes=3"]).unwrap().config;
+    assert_eq!(offsets.groups.offsets_retention, Duration::from_secs(180));
+}
+
+#[test]
+fn settings_of_single_listeners_are_kept_by_their_names() {
+    let loaded = set(&[
+        "listeners=INSIDE://127.0.0.1:1,CONTROLLER://127.0.0.1:2",
+        "listener.security.protocol.map=INSIDE:PLAINTEXT",
+        "controller.listener.names=CONTROLLER",
+        "listener.name.inside.max.connections=5",
+        "listener.name.INSIDE.max.connection.creation.rate=6",
+        "listener.name.controller.ssl.keystore.password=secret",
+        "listener.name.inside.plain.sasl.jaas.config=secret",
+    ])
+    .unwrap();
+    let of = |name: &str| loaded.config.given.get(name).map(String::as_str);
+    assert_eq!(of("listener.name.inside.max.connections"), Some("5"));
+    let rate = "listener.name.inside.max.connection.creation.rate";
+    assert_eq!(of(rate), Some("6"));
+    let warnings = [
+        "settings without effect yet: listener.name.controller.ssl.keystore.password, \
+         listener.name.inside.plain.sasl.jaas.config",
+        "listeners for controllers are not opened: CONTROLLER",
+    ];
+    assert_eq!(loaded.warnings, warnings);
+}
+
+#[test]
+fn what_other_machines_reach_is_warned_of() {
+    let warned = |settings: &[&str]| set(settings).unwrap().warnings.len();
+    let quiet = [
+        "127.0.0.1",
+        "127.8.8.8",
+        "[::1]",
+        "localhost",
+        "[::ffff:127.0.0.1]",
+    ];
+    let open = [
+        "0.0.0.0",
+        "[::]",
+        "10.0.0.1",
+        "203.0.113.5",
+        "[2001:db8::1]",
+        "broker.example",
+    ];
+    let on = |host: &str| {
+        let kafka = format!("listeners=PLAINTEXT://{host}:9092");
+        let http = format!("millstream.http.listen={host}:9644");
+        (
+            warned(&[&kafka]),
+            warned(&[&http]),
+            warned(&[&kafka, &http]),
+        )
+    };
+    for host in quiet {
+        assert_eq!(on(host), (0, 0, 0), "{host}");
+    }
+    for host in open {
+        assert_eq!(on(host), (1, 1, 2), "{host}");
+    }
 }

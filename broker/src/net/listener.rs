@@ -1,15 +1,15 @@
 //! Accepts connections.
 
 use std::io;
-use std::net::SocketAddr;
-use std::sync::Arc;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use millstream_api::{Client, HostPort};
+use millstream_api::{Client, ConnectionLimits, Connections, HostPort, QuotaWindow};
 use millstream_env::notice_lost_peers;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::charge::SharedBudget;
@@ -35,11 +35,10 @@ pub struct NetLimits {
     pub outgoing_bytes_max: usize,
     /// How long a connection may be silent (`connections.max.idle.ms`).
     pub idle_max: Duration,
-    /// Connections open at once, over all listeners (`max.connections`, cut to the descriptors), unless
-    /// that is changed while the broker runs.
-    pub connections_max: usize,
     /// Connections that the descriptors allow, whatever is configured.
     pub connections_bound: usize,
+    /// How long the rates of new connections are measured (`quota.window.*`).
+    pub quota_window: QuotaWindow,
     /// Bytes of unfinished requests held at once, beyond what is every connection's own
     /// (`queued.max.request.bytes`).
     pub queued_bytes_max: usize,
@@ -50,9 +49,7 @@ pub struct NetLimits {
 /// What the connections of all listeners share.
 #[derive(Clone)]
 pub struct Shared {
-    /// A place for each connection.
-    room: Arc<Semaphore>,
-    places: usize,
+    connections: Arc<Mutex<Connections>>,
     /// The bytes of unfinished requests.
     pub(super) budget: Arc<SharedBudget>,
     /// What was said of peers.
@@ -72,10 +69,8 @@ impl Shared {
     /// What there is at the start: everything.
     #[must_use]
     pub fn new(limits: &NetLimits) -> Shared {
-        let places = limits.connections_bound.min(Semaphore::MAX_PERMITS);
         Shared {
-            room: Arc::new(Semaphore::new(places)),
-            places,
+            connections: Arc::default(),
             budget: SharedBudget::new(
                 limits.queued_bytes_max,
                 limits.frame_bytes_max,
@@ -91,7 +86,7 @@ impl Shared {
     /// Connections that are open.
     #[must_use]
     pub fn open(&self) -> usize {
-        self.places - self.room.available_permits()
+        self.connections().open()
     }
 
     /// Connections that were accepted since the start, and those that were refused for want of a place.
@@ -113,16 +108,32 @@ impl Shared {
         self.budget.state().0
     }
 
-    /// A place for a connection, if fewer than `max` are open.
-    fn enter(&self, max: usize) -> Option<OwnedSemaphorePermit> {
-        let place = Arc::clone(&self.room).try_acquire_owned().ok()?;
-        (self.open() <= max).then_some(place)
+    fn connections(&self) -> MutexGuard<'_, Connections> {
+        let guard = self.connections.lock();
+        guard.unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The place of a connection, given back at its end.
+struct Place {
+    connections: Arc<Mutex<Connections>>,
+    listener: Arc<str>,
+    address: IpAddr,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let guard = self.connections.lock();
+        let mut connections = guard.unwrap_or_else(PoisonError::into_inner);
+        connections.leave(&self.listener, self.address);
     }
 }
 
 /// A bound address that accepts connections.
 pub struct Listener {
     listener: TcpListener,
+    /// Its name in small letters, as settings have it.
+    name: Arc<str>,
     /// What clients are told, where it is not the address they came to.
     advertised: Option<HostPort>,
     limits: NetLimits,
@@ -131,8 +142,9 @@ pub struct Listener {
 static NEXT_CONNECTION: AtomicU64 = AtomicU64::new(0);
 
 impl Listener {
-    /// Binds an address (`HOST:PORT`).
+    /// Binds an address (`HOST:PORT`) for the listener of this name.
     pub async fn bind(
+        name: &str,
         address: &HostPort,
         advertised: Option<HostPort>,
         limits: NetLimits,
@@ -143,6 +155,7 @@ impl Listener {
         notice_lost_peers(&listener, PEER_SILENCE, PEER_UNREACHABLE)?;
         Ok(Listener {
             listener,
+            name: name.to_lowercase().into(),
             advertised,
             limits,
         })
@@ -166,6 +179,14 @@ impl Listener {
             match accepted {
                 Ok((stream, peer)) => {
                     has_failed = false;
+                    let wait = self.count(peer, &shell, &shared);
+                    if !wait.is_zero() {
+                        tracing::debug!(%peer, ?wait, "connections come too fast: served later");
+                        tokio::select! {
+                            () = tokio::time::sleep(wait) => {}
+                            _ = stop.changed() => break,
+                        }
+                    }
                     self.admit(stream, peer, &shell, &shared, &stop, &mut connections);
                 }
                 Err(error) if is_of_the_peer(&error) => {
@@ -184,6 +205,14 @@ impl Listener {
         while connections.join_next().await.is_some() {}
     }
 
+    /// Counts a new connection. Answers how long it is held up, with those behind it.
+    fn count(&self, peer: SocketAddr, shell: &Shell, shared: &Shared) -> Duration {
+        let (limits, now) = (self.limits_of(peer, shell), shell.node.now());
+        let window = &self.limits.quota_window;
+        let mut connections = shared.connections();
+        connections.handle_accepted(&self.name, &limits, now, window)
+    }
+
     /// Serves a new connection if there is room for it.
     fn admit(
         &self,
@@ -194,20 +223,21 @@ impl Listener {
         stop: &watch::Receiver<bool>,
         connections: &mut JoinSet<()>,
     ) {
-        let limit = shell.node.dynamic_connections_max();
-        let limit = limit.unwrap_or(self.limits.connections_max);
-        let Some(place) = shared.enter(limit) else {
+        let limits = self.limits_of(peer, shell);
+        let entered = shared.connections().enter(&self.name, peer.ip(), &limits);
+        if let Err(reason) = entered {
             shared.counters.refused.fetch_add(1, Ordering::Relaxed);
             let (host, now) = (peer.ip().to_string(), shell.node.now());
             if let Some(unsaid) = shared.complaints.begin(&host, now) {
-                tracing::warn!(
-                    %peer,
-                    max.connections = limit,
-                    unsaid,
-                    "connection refused: all are taken"
-                );
+                let listener = &*self.name;
+                tracing::warn!(%peer, listener, %reason, unsaid, "connection refused");
             }
             return;
+        }
+        let place = Place {
+            connections: Arc::clone(&shared.connections),
+            listener: Arc::clone(&self.name),
+            address: peer.ip(),
         };
         match self.connection(stream, peer, shell, shared) {
             Ok(connection) => {
@@ -219,6 +249,15 @@ impl Listener {
                 });
             }
             Err(error) => tracing::debug!(%peer, %error, "connection lost at once"),
+        }
+    }
+
+    /// What holds for a new connection, as configured now.
+    fn limits_of(&self, peer: SocketAddr, shell: &Shell) -> ConnectionLimits {
+        let limits = shell.node.connection_limits(&self.name, peer.ip());
+        ConnectionLimits {
+            all: limits.all.min(self.limits.connections_bound),
+            ..limits
         }
     }
 

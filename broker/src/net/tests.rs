@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use millstream_api::{HostPort, Proposal};
+use millstream_api::{HostPort, Proposal, QuotaWindow};
 use millstream_env::Clock;
 use millstream_env::sim::{SimClock, SimDisk, SimRandom};
 use millstream_metadata::QuotaAlteration;
@@ -70,15 +70,16 @@ impl Server {
             frame_bytes_max: MIB,
             outgoing_bytes_max: MIB,
             idle_max: Duration::from_secs(3600),
-            connections_max: 100,
             connections_bound: 100,
+            quota_window: QuotaWindow::default(),
             queued_bytes_max,
             own_bytes_max: usize::MAX,
         };
         let shared = Shared::new(&limits);
         let budget = Arc::clone(&shared.budget);
         let any: HostPort = "127.0.0.1:0".parse().unwrap();
-        let listener = Listener::bind(&any, None, limits, SOCKETS).await.unwrap();
+        let bound = Listener::bind("PLAINTEXT", &any, None, limits, SOCKETS);
+        let listener = bound.await.unwrap();
         let address = listener.local_address().unwrap();
         let (stop, stopped) = watch::channel(false);
         let shell = Shell::new(Arc::clone(&node));

@@ -15,7 +15,8 @@ use std::collections::BTreeMap;
 use crate::config_value::{ConfigRange, ConfigType, InvalidConfig, check_value};
 use crate::topic_config_def::check_broker_synonym;
 
-pub use update::{UpdateMode, update_mode};
+pub use update::{LISTENER_PREFIX, UpdateMode, update_mode};
+pub(crate) use update::{config_of_listener, is_obeyed_by_listeners};
 
 /// One broker config.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,6 +104,12 @@ impl BrokerConfigTable {
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&BrokerConfigDef> {
         self.0.get(name)
+    }
+
+    /// The config of this name, or the one that a name gives for a single listener.
+    pub(crate) fn meaning_of(&self, name: &str) -> Option<&BrokerConfigDef> {
+        let of_listener = || self.get(config_of_listener(name)?);
+        self.get(name).or_else(of_listener)
     }
 
     /// All of them, by name.

@@ -13,8 +13,11 @@ pub enum UpdateMode {
     ClusterWide,
 }
 
-/// What a name means that is given for a single listener: `listener.name.NAME.CONFIG`.
-const LISTENER_PREFIX: &str = "listener.name.";
+/// How a name begins that is given for a single listener: `listener.name.NAME.CONFIG`.
+pub const LISTENER_PREFIX: &str = "listener.name.";
+
+/// Configs of single listeners that all brokers may have alike, and that are obeyed here.
+const OF_LISTENERS: &[&str] = &["max.connection.creation.rate", "max.connections"];
 
 /// The mode of the config of this name. That of a name nobody knows is read-only, though it may be set.
 #[must_use]
@@ -24,13 +27,27 @@ pub fn update_mode(name: &str) -> UpdateMode {
         let first = TOPIC_CONFIGS.iter().filter_map(|def| def.synonyms.first());
         first.into_iter().any(|synonym| synonym.name == name)
     };
-    if PER_BROKER.contains(&name) || name.starts_with(LISTENER_PREFIX) {
+    if is_obeyed_by_listeners(name) {
+        UpdateMode::ClusterWide
+    } else if PER_BROKER.contains(&name) || name.starts_with(LISTENER_PREFIX) {
         UpdateMode::PerBroker
     } else if CLUSTER_WIDE.contains(&name) || is_behind_topics() {
         UpdateMode::ClusterWide
     } else {
         UpdateMode::ReadOnly
     }
+}
+
+/// The config that a name gives for a single listener.
+pub(crate) fn config_of_listener(name: &str) -> Option<&str> {
+    let rest = name.strip_prefix(LISTENER_PREFIX)?;
+    let (_listener, config) = rest.split_once('.')?;
+    Some(config)
+}
+
+/// Whether a name gives a single listener what listeners obey.
+pub(crate) fn is_obeyed_by_listeners(name: &str) -> bool {
+    config_of_listener(name).is_some_and(|config| OF_LISTENERS.contains(&config))
 }
 
 /// Beside those behind configs of topics.
@@ -146,6 +163,8 @@ mod tests {
         assert_eq!(update_mode("listeners"), UpdateMode::PerBroker);
         let of_a_listener = "listener.name.a.ssl.keystore.location";
         assert_eq!(update_mode(of_a_listener), UpdateMode::PerBroker);
+        let limit = "listener.name.a.max.connections";
+        assert_eq!(update_mode(limit), UpdateMode::ClusterWide);
         assert_eq!(update_mode("no.such"), UpdateMode::ReadOnly);
     }
 }
