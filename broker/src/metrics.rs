@@ -8,7 +8,7 @@ use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use millstream_api::supported_apis;
+use millstream_api::Asked;
 use millstream_replica::HostedPartition;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
@@ -67,19 +67,23 @@ impl Collector for Broker {
 impl Broker {
     fn write_requests(&self, page: &mut Page<'_>) -> fmt::Result {
         let counters = &self.shell.node.broker.counters;
-        let counts = supported_apis().iter().filter_map(|api| {
-            let (requests, bytes) = counters.requests(api.api_key);
-            (requests > 0).then(|| (format!("{:?}", api.api_key), requests, bytes))
-        });
-        let counts: Vec<_> = counts.collect();
-        let requests = counts.iter();
-        let requests =
-            requests.map(|(name, requests, _)| ([("request", name.as_str())], *requests));
-        page.counters("millstream_requests", "Requests by kind.", requests)?;
-        let bytes = counts.iter();
-        let bytes = bytes.map(|(name, _, bytes)| ([("request", name.as_str())], *bytes));
-        let help = "Bytes of requests by kind, with their headers.";
-        page.counters("millstream_request_bytes", help, bytes)?;
+        let asked: Vec<_> = counters.asked().collect();
+        let labels: Vec<_> = asked
+            .iter()
+            .map(|one| (format!("{:?}", one.api_key), one.version.to_string()))
+            .collect();
+        let mut each = |name, help, value: &dyn Fn(&Asked) -> u64| {
+            let series = asked.iter().zip(&labels);
+            let series = series.map(|(one, (request, version))| {
+                let labels = [("request", request.as_str()), ("version", version.as_str())];
+                (labels, ConstCounter::new(value(one)))
+            });
+            page.family(name, help, MetricType::Counter, series)
+        };
+        let help = "Requests by kind and version.";
+        each("millstream_requests", help, &|one| one.requests)?;
+        let help = "Bytes of requests by kind and version, with their headers.";
+        each("millstream_request_bytes", help, &|one| one.bytes)?;
         let help = "Requests whose connection was closed instead of an answer.";
         page.counter("millstream_requests_refused", help, counters.refused())?;
         let help = "Bytes of answers that sockets took.";
@@ -135,8 +139,11 @@ impl Broker {
             .collect();
         let mut each = |name, help, value: &dyn Fn(&millstream_node::DirectoryState) -> u64| {
             let series = states.iter();
-            let series = series.map(|(path, state)| ([("directory", path.as_str())], value(state)));
-            page.gauges(name, help, series)
+            let series = series.map(|(path, state)| {
+                let labels = [("directory", path.as_str())];
+                (labels, ConstGauge::new(value(state)))
+            });
+            page.family(name, help, MetricType::Gauge, series)
         };
         let help = "Bytes free in the file system of a log directory, looked at every few seconds.";
         each("millstream_log_directory_free_bytes", help, &|state| {
@@ -165,9 +172,9 @@ impl Broker {
                     ("topic", look.topic.as_str()),
                     ("partition", look.partition.as_str()),
                 ];
-                (labels, value(look))
+                (labels, ConstGauge::new(value(look)))
             });
-            page.gauges(name, help, series)
+            page.family(name, help, MetricType::Gauge, series)
         };
         let help = "The first offset of a partition.";
         each("millstream_partition_log_start_offset", help, &|look| {
@@ -222,7 +229,7 @@ fn write_process(page: &mut Page<'_>) -> fmt::Result {
     if let (Some(user), Some(system)) = (field(11), field(12)) {
         let seconds = (user + system) as f64 / TICKS_PER_SECOND;
         let help = "Processor time of the broker, in seconds.";
-        page.seconds("process_cpu_seconds", help, seconds)?;
+        page.single("process_cpu_seconds", help, &ConstCounter::new(seconds))?;
     }
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
@@ -242,52 +249,30 @@ struct Page<'a> {
 
 impl Page<'_> {
     fn counter(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
-        let encoder = self
-            .encoder
-            .encode_descriptor(name, help, None, MetricType::Counter)?;
-        ConstCounter::new(value).encode(encoder)
-    }
-
-    fn seconds(&mut self, name: &str, help: &str, value: f64) -> fmt::Result {
-        let encoder = self
-            .encoder
-            .encode_descriptor(name, help, None, MetricType::Counter)?;
-        ConstCounter::new(value).encode(encoder)
+        self.single(name, help, &ConstCounter::new(value))
     }
 
     fn gauge(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
-        let encoder = self
-            .encoder
-            .encode_descriptor(name, help, None, MetricType::Gauge)?;
-        ConstGauge::new(value).encode(encoder)
+        self.single(name, help, &ConstGauge::new(value))
     }
 
-    fn counters<'l, const N: usize>(
+    fn single(&mut self, name: &str, help: &str, metric: &impl EncodeMetric) -> fmt::Result {
+        let encoder = &mut self.encoder;
+        metric.encode(encoder.encode_descriptor(name, help, None, metric.metric_type())?)
+    }
+
+    /// One metric with a series for each of `series`, which all have the type `kind`.
+    fn family<'l, const N: usize>(
         &mut self,
         name: &str,
         help: &str,
-        series: impl Iterator<Item = ([(&'l str, &'l str); N], u64)>,
+        kind: MetricType,
+        series: impl Iterator<Item = ([(&'l str, &'l str); N], impl EncodeMetric)>,
     ) -> fmt::Result {
-        let mut encoder = self
-            .encoder
-            .encode_descriptor(name, help, None, MetricType::Counter)?;
-        for (labels, value) in series {
-            ConstCounter::new(value).encode(encoder.encode_family(&labels)?)?;
-        }
-        Ok(())
-    }
-
-    fn gauges<'l, const N: usize>(
-        &mut self,
-        name: &str,
-        help: &str,
-        series: impl Iterator<Item = ([(&'l str, &'l str); N], u64)>,
-    ) -> fmt::Result {
-        let mut encoder = self
-            .encoder
-            .encode_descriptor(name, help, None, MetricType::Gauge)?;
-        for (labels, value) in series {
-            ConstGauge::new(value).encode(encoder.encode_family(&labels)?)?;
+        let encoder = &mut self.encoder;
+        let mut encoder = encoder.encode_descriptor(name, help, None, kind)?;
+        for (labels, metric) in series {
+            metric.encode(encoder.encode_family(&labels)?)?;
         }
         Ok(())
     }

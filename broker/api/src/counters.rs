@@ -4,27 +4,50 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use millstream_protocol::ApiKey;
 
+use crate::supported_apis;
+
 /// More than the largest key of a request.
 const KEYS: usize = 128;
+/// More than the newest version of any request.
+const VERSIONS: usize = 32;
 
-/// Counts of one kind of request, in a cache line of its own.
+/// Counts of one version of one kind of request.
 #[derive(Default)]
-#[repr(align(64))]
-struct ApiCounter {
+struct VersionCounter {
     requests: AtomicU64,
     bytes: AtomicU64,
 }
 
+/// Counts of one kind of request, in cache lines of its own.
+#[derive(Default)]
+#[repr(align(64))]
+struct ApiCounter {
+    by_version: [VersionCounter; VERSIONS],
+}
+
+/// What was asked in one version of one kind of request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// The kind.
+    pub api_key: ApiKey,
+    /// The version.
+    pub version: i16,
+    /// Requests.
+    pub requests: u64,
+    /// Their bytes, with headers.
+    pub bytes: u64,
+}
+
 /// Counts since the start. Each is right by itself; two that are read one after the other may not fit.
 pub struct Counters {
-    by_api: [ApiCounter; KEYS],
+    by_api: Box<[ApiCounter]>,
     refused: AtomicU64,
 }
 
 impl Default for Counters {
     fn default() -> Counters {
         Counters {
-            by_api: std::array::from_fn(|_| ApiCounter::default()),
+            by_api: (0..KEYS).map(|_| ApiCounter::default()).collect(),
             refused: AtomicU64::new(0),
         }
     }
@@ -32,8 +55,8 @@ impl Default for Counters {
 
 impl Counters {
     /// Counts a request that is advertised.
-    pub(crate) fn note_request(&self, api_key: ApiKey, bytes: usize) {
-        let Some(counter) = self.of(api_key) else {
+    pub(crate) fn note_request(&self, api_key: ApiKey, version: i16, bytes: usize) {
+        let Some(counter) = self.of(api_key, version) else {
             return;
         };
         counter.requests.fetch_add(1, Ordering::Relaxed);
@@ -45,14 +68,21 @@ impl Counters {
         self.refused.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Requests of this kind, and their bytes with headers.
-    #[must_use]
-    pub fn requests(&self, api_key: ApiKey) -> (u64, u64) {
-        let counter = self.of(api_key);
-        counter.map_or((0, 0), |counter| {
-            let requests = counter.requests.load(Ordering::Relaxed);
-            (requests, counter.bytes.load(Ordering::Relaxed))
-        })
+    /// What was asked, in the order of keys and versions; what nobody asked is left out.
+    pub fn asked(&self) -> impl Iterator<Item = Asked> {
+        let advertised = supported_apis().iter().flat_map(|api| {
+            (api.min_version..=api.max_version).map(|version| (api.api_key, version))
+        });
+        let counted = advertised.filter_map(|(api_key, version)| {
+            let counter = self.of(api_key, version)?;
+            Some(Asked {
+                api_key,
+                version,
+                requests: counter.requests.load(Ordering::Relaxed),
+                bytes: counter.bytes.load(Ordering::Relaxed),
+            })
+        });
+        counted.filter(|asked| asked.requests > 0)
     }
 
     /// Requests whose connections were closed at once: malformed, not advertised, or over a limit.
@@ -61,28 +91,44 @@ impl Counters {
         self.refused.load(Ordering::Relaxed)
     }
 
-    fn of(&self, api_key: ApiKey) -> Option<&ApiCounter> {
-        let index = usize::try_from(api_key.code()).ok()?;
-        self.by_api.get(index)
+    fn of(&self, api_key: ApiKey, version: i16) -> Option<&VersionCounter> {
+        let api = self.by_api.get(usize::try_from(api_key.code()).ok()?)?;
+        api.by_version.get(usize::try_from(version).ok()?)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::supported_apis;
 
     #[test]
-    fn every_advertised_request_is_counted_by_itself() {
+    fn every_advertised_version_is_counted_by_itself() {
         let counters = Counters::default();
-        for (index, api) in supported_apis().iter().enumerate() {
-            for _ in 0..=index {
-                counters.note_request(api.api_key, 10);
+        let mut expected = Vec::new();
+        for api in supported_apis() {
+            for version in api.min_version..=api.max_version {
+                let requests = expected.len() as u64 + 1;
+                for _ in 0..requests {
+                    counters.note_request(api.api_key, version, 10);
+                }
+                expected.push(Asked {
+                    api_key: api.api_key,
+                    version,
+                    requests,
+                    bytes: 10 * requests,
+                });
             }
         }
-        for (index, api) in supported_apis().iter().enumerate() {
-            let count = index as u64 + 1;
-            assert_eq!(counters.requests(api.api_key), (count, 10 * count));
-        }
+        assert_eq!(counters.asked().collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn what_nobody_asked_is_left_out() {
+        let counters = Counters::default();
+        counters.note_request(ApiKey::Fetch, 18, 100);
+        counters.note_request(ApiKey::Fetch, 19, 100);
+        let asked: Vec<_> = counters.asked().collect();
+        assert_eq!(asked.len(), 1);
+        assert_eq!((asked[0].version, asked[0].requests), (18, 1));
     }
 }

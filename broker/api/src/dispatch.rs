@@ -78,7 +78,7 @@ fn route(
             version,
         });
     }
-    broker.counters.note_request(api_key, frame.len());
+    broker.counters.note_request(api_key, version, frame.len());
     let client_id = header.client_id.unwrap_or_default();
     let request = Request {
         reply,

@@ -38,7 +38,7 @@ pub use broker::{Broker, BrokerConfig};
 pub use client_rates::QuotaWindow;
 pub use connections::{ConnectionLimits, ConnectionRefused, Connections};
 pub use context::{Client, CloseReason, Context, Effect, Handled};
-pub use counters::Counters;
+pub use counters::{Asked, Counters};
 pub use directory_gate::{DirectoryGates, Entered, GateLimits, NextStep, QueueFull};
 pub use dispatch::handle_frame;
 pub use fetching::FetchSessions;

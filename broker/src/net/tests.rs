@@ -179,8 +179,8 @@ async fn metrics_tell_what_went_through_sockets() {
     let page = metrics::page(&server.shell, &server.shared, true);
     let bytes = 3 * (asked.len() - 4);
     for line in [
-        "millstream_requests_total{request=\"Metadata\"} 3",
-        &format!("millstream_request_bytes_total{{request=\"Metadata\"}} {bytes}"),
+        "millstream_requests_total{request=\"Metadata\",version=\"1\"} 3",
+        &format!("millstream_request_bytes_total{{request=\"Metadata\",version=\"1\"}} {bytes}"),
         "millstream_requests_refused_total 1",
         "millstream_connections_accepted_total 2",
         "millstream_topics 1",
