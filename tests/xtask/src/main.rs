@@ -26,8 +26,8 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   check [STEP…]    everything that must hold: fmt arrows hygiene clippy build test codec fuzz crash
                    powercut faults bounds conformance
   fix              format, and what clippy can mend by itself
-  conformance [--against kafka] [--binary FILE] [--clients A,B] [--count N]
-                   foreign clients against a broker
+  conformance [--against kafka] [--binary FILE] [--clients A,B] [--count N] [--record-requests]
+                   foreign clients against a broker; --record-requests writes who drove what into README.md
   answers [--against kafka [--record]]
                    what batches and bad input are answered, against what Kafka said";
 

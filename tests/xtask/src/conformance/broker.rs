@@ -5,6 +5,7 @@ use std::io::Write;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -63,6 +64,12 @@ impl Broker {
 
     pub fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port)
+    }
+
+    /// Where it tells how it is; Apache Kafka has no such place.
+    pub fn http_address(&self) -> Option<String> {
+        let has_one = matches!(self.kind, Kind::Millstream { .. });
+        has_one.then(|| format!("127.0.0.1:{}", self.second_port))
     }
 
     /// From its next start on, every sync takes so much longer. Only Millstream, and only where there is
@@ -213,10 +220,16 @@ fn delayed_syncs(delay: Duration) -> Command {
     strace
 }
 
-/// Two ports that nobody holds, below the range that the system gives out by itself.
+/// Two ports that nobody holds, below the range that the system gives out by itself. None is given out twice,
+/// for who was given one may not hold it yet.
 fn free_ports() -> Result<[u16; 2], String> {
+    static NEXT: AtomicU16 = AtomicU16::new(22_200);
     let mut held = Vec::new();
-    for port in 22_200..22_900 {
+    loop {
+        let port = NEXT.fetch_add(1, Ordering::Relaxed);
+        if port >= 22_900 {
+            return Err("no free port between 22200 and 22900".to_owned());
+        }
         if let Ok(listener) = TcpListener::bind(("127.0.0.1", port)) {
             held.push((port, listener));
         }
@@ -224,5 +237,4 @@ fn free_ports() -> Result<[u16; 2], String> {
             return Ok([first, second]);
         }
     }
-    Err("no free port between 22200 and 22900".to_owned())
 }

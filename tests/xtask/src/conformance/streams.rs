@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
+use super::carry::now;
 use super::client::{Client, MEMBER_MAX};
 use super::console::Console;
 use super::driver::Driver;
@@ -78,11 +79,11 @@ struct Places<'a> {
 impl Places<'_> {
     /// Writes half of the lines, from line `first` on.
     fn write(&self, first: u64) -> Result<(), String> {
-        let now = super::now();
+        let time = now();
         let records = (first..first + HALF).map(move |n| Record {
             offset: -1,
             partition: (n % PARTITIONS as u64) as i32,
-            timestamp: now,
+            timestamp: time,
             key: None,
             value: Some(words(n).join(" ").into_bytes()),
             headers: Vec::new(),
