@@ -3,7 +3,6 @@
 The commands and what they print are described in README.md of the parent folder.
 """
 
-import argparse
 import asyncio
 import logging
 import sys
@@ -13,6 +12,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListen
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError, KafkaTimeoutError, for_code
 
+from commands import main, obey_orders
 from frame import Acks, encode, read
 
 PATIENCE_S = 20
@@ -252,38 +252,18 @@ def check(topic_errors):
 
 
 async def everyday(o):
-    """Carries out the orders on standard input, until it closes."""
     worker = Worker(o)
     await worker.start()
     loop = asyncio.get_running_loop()
-    while line := await loop.run_in_executor(None, sys.stdin.readline):
-        try:
-            await asyncio.wait_for(worker.obey(*line.split()), 2 * PATIENCE_S)
-            print("ok", flush=True)
-        except (KafkaError, asyncio.TimeoutError) as error:
-            print("error", code(error), flush=True)
+
+    def obey(*words):
+        work = asyncio.wait_for(worker.obey(*words), 2 * PATIENCE_S)
+        asyncio.run_coroutine_threadsafe(work, loop).result()
+
+    # What waits for the next order is a thread of its own.
+    await loop.run_in_executor(None, obey_orders, obey, (KafkaError, asyncio.TimeoutError), code)
     await worker.stop()
 
 
-def main():
-    logging.disable(logging.CRITICAL)
-    commands = {
-        "create": create,
-        "produce": produce,
-        "consume": consume,
-        "group": group,
-        "errors": errors,
-        "everyday": everyday,
-    }
-    parser = argparse.ArgumentParser()
-    parser.add_argument("command", choices=commands)
-    parser.add_argument("--bootstrap", required=True)
-    parser.add_argument("--topic", required=True)
-    parser.add_argument("--group")
-    parser.add_argument("--compression", default="none")
-    parser.add_argument("--partitions", type=int, default=1)
-    o = parser.parse_args()
-    asyncio.run(commands[o.command](o))
-
-
-main()
+logging.disable(logging.CRITICAL)
+main(create=create, produce=produce, consume=consume, group=group, errors=errors, everyday=everyday)

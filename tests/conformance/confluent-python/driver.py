@@ -3,14 +3,13 @@
 The commands and what they print are described in README.md of the parent folder.
 """
 
-import argparse
 import sys
-import threading
 import time
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from commands import end_of_input, main, obey_orders
 from frame import Acks, encode, read
 
 PATIENCE_S = 20
@@ -103,8 +102,7 @@ def consume(o):
 
 def group(o):
     """One member: says what it is assigned, reads and commits, until standard input closes."""
-    stop = threading.Event()
-    threading.Thread(target=lambda: (sys.stdin.read(), stop.set()), daemon=True).start()
+    stop = end_of_input()
     consumer = Consumer(
         {
             "bootstrap.servers": o.bootstrap,
@@ -270,35 +268,9 @@ class Worker:
 
 
 def everyday(o):
-    """Carries out the orders on standard input, until it closes."""
     worker = Worker(o)
-    for line in sys.stdin:
-        try:
-            worker.obey(*line.split())
-            print("ok", flush=True)
-        except KafkaException as error:
-            print("error", code(error.args[0]), flush=True)
+    obey_orders(worker.obey, KafkaException, lambda error: code(error.args[0]))
     worker.consumer.close()
 
 
-def main():
-    commands = {
-        "create": create,
-        "produce": produce,
-        "consume": consume,
-        "group": group,
-        "errors": errors,
-        "everyday": everyday,
-    }
-    parser = argparse.ArgumentParser()
-    parser.add_argument("command", choices=commands)
-    parser.add_argument("--bootstrap", required=True)
-    parser.add_argument("--topic", required=True)
-    parser.add_argument("--group")
-    parser.add_argument("--compression", default="none")
-    parser.add_argument("--partitions", type=int, default=1)
-    o = parser.parse_args()
-    commands[o.command](o)
-
-
-main()
+main(create=create, produce=produce, consume=consume, group=group, errors=errors, everyday=everyday)

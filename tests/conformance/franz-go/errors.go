@@ -6,14 +6,16 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"millstream/conformance/driver"
 )
 
 // provoke does what must fail and prints how it failed.
-func provoke(ctx context.Context, o options) error {
-	ctx, cancel := context.WithTimeout(ctx, 60*time.Second)
+func provoke(o driver.Options) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
 	defer cancel()
 	client, err := kgo.NewClient(
-		kgo.SeedBrokers(o.bootstrap),
+		kgo.SeedBrokers(o.Bootstrap),
 		kgo.UnknownTopicRetries(1),
 		kgo.ProducerBatchMaxBytes(8<<20),
 		kgo.ProducerBatchCompression(kgo.NoCompression()),
@@ -29,14 +31,14 @@ func provoke(ctx context.Context, o options) error {
 		}
 		return "0"
 	}
-	fmt.Println("unknown-topic-produce", attempt(o.topic+"-unknown", 10))
-	fmt.Println("too-large", attempt(o.topic, 2<<20))
-	fmt.Println("after-too-large", attempt(o.topic, 10))
+	fmt.Println("unknown-topic-produce", attempt(o.Topic+"-unknown", 10))
+	fmt.Println("too-large", attempt(o.Topic, 2<<20))
+	fmt.Println("after-too-large", attempt(o.Topic, 10))
 
 	reader, err := kgo.NewClient(
-		kgo.SeedBrokers(o.bootstrap),
+		kgo.SeedBrokers(o.Bootstrap),
 		kgo.KeepRetryableFetchErrors(),
-		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{o.topic + "-unknown": {0: kgo.NewOffset().AtStart()}}),
+		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{o.Topic + "-unknown": {0: kgo.NewOffset().AtStart()}}),
 	)
 	if err != nil {
 		return err

@@ -1,17 +1,15 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"millstream/conformance/driver"
 )
 
 const patience = 20 * time.Second
@@ -26,9 +24,9 @@ type worker struct {
 }
 
 // everyday carries out the orders on standard input, until it closes.
-func everyday(ctx context.Context, o options) error {
+func everyday(o driver.Options) error {
 	client, err := kgo.NewClient(
-		kgo.SeedBrokers(o.bootstrap),
+		kgo.SeedBrokers(o.Bootstrap),
 		kgo.RecordPartitioner(kgo.ManualPartitioner()),
 		kgo.ProducerBatchMaxBytes(8<<20),
 		kgo.ProducerBatchCompression(kgo.NoCompression()),
@@ -37,33 +35,16 @@ func everyday(ctx context.Context, o options) error {
 		return err
 	}
 	defer client.Close()
-	w := &worker{topic: o.topic, client: client, admin: kadm.NewClient(client), partition: -1}
-	orders := bufio.NewScanner(os.Stdin)
-	for orders.Scan() {
-		if err := w.obey(ctx, strings.Split(orders.Text(), " ")); err != nil {
-			fmt.Println("error", code(err))
-		} else {
-			fmt.Println("ok")
-		}
-	}
-	return orders.Err()
+	w := &worker{topic: o.Topic, client: client, admin: kadm.NewClient(client), partition: -1}
+	return driver.ObeyOrders(w.obey, code)
 }
 
-// number reads what the harness wrote; it writes numbers only.
-func number(word string) int64 {
-	n, err := strconv.ParseInt(word, 10, 64)
-	if err != nil {
-		fail(err)
-	}
-	return n
-}
-
-func (w *worker) obey(ctx context.Context, words []string) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+func (w *worker) obey(words []string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	switch words[0] {
 	case "create":
-		_, err := w.admin.CreateTopic(ctx, int32(number(words[1])), 1, nil, w.topic)
+		_, err := w.admin.CreateTopic(ctx, int32(driver.Number(words[1])), 1, nil, w.topic)
 		return err
 	case "delete":
 		_, err := w.admin.DeleteTopic(ctx, w.topic)
@@ -74,27 +55,27 @@ func (w *worker) obey(ctx context.Context, words []string) error {
 	case "send":
 		record, err := w.client.ProduceSync(ctx, &kgo.Record{
 			Topic:     w.topic,
-			Partition: int32(number(words[1])),
-			Timestamp: unixMilli(number(words[2])),
+			Partition: int32(driver.Number(words[1])),
+			Timestamp: time.UnixMilli(driver.Number(words[2])),
 			Key:       []byte(words[3]),
-			Value:     make([]byte, number(words[4])),
+			Value:     make([]byte, driver.Number(words[4])),
 		}).First()
 		if err == nil {
 			fmt.Println("offset", record.Offset)
 		}
 		return err
 	case "offset-for":
-		offset, err := w.listed(ctx, int32(number(words[1])), func() (kadm.ListedOffsets, error) {
-			return w.admin.ListOffsetsAfterMilli(ctx, number(words[2]), w.topic)
+		offset, err := w.listed(ctx, int32(driver.Number(words[1])), func() (kadm.ListedOffsets, error) {
+			return w.admin.ListOffsetsAfterMilli(ctx, driver.Number(words[2]), w.topic)
 		})
 		if err == nil {
 			fmt.Println("offset", offset)
 		}
 		return err
 	case "seek":
-		return w.seek(ctx, int32(number(words[1])), words[2])
+		return w.seek(ctx, int32(driver.Number(words[1])), words[2])
 	case "read":
-		return w.read(ctx, int(number(words[1])))
+		return w.read(ctx, int(driver.Number(words[1])))
 	}
 	return fmt.Errorf("no order %q", words[0])
 }
@@ -124,7 +105,7 @@ func (w *worker) seek(ctx context.Context, partition int32, place string) error 
 			return w.admin.ListEndOffsets(ctx, w.topic)
 		})
 	default:
-		offset = number(place)
+		offset = driver.Number(place)
 	}
 	if err != nil {
 		return err

@@ -10,11 +10,13 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"millstream/conformance/driver"
 )
 
 // group is one member: it says what it is assigned, reads and commits, until standard input closes.
-func group(ctx context.Context, o options) error {
-	ctx, cancel := context.WithCancel(ctx)
+func group(o driver.Options) error {
+	ctx, cancel := context.WithCancel(context.Background())
 	go func() {
 		_, _ = io.Copy(io.Discard, os.Stdin)
 		cancel()
@@ -30,7 +32,7 @@ func group(ctx context.Context, o options) error {
 	}
 	change := func(present bool) func(context.Context, *kgo.Client, map[string][]int32) {
 		return func(_ context.Context, _ *kgo.Client, changed map[string][]int32) {
-			for _, p := range changed[o.topic] {
+			for _, p := range changed[o.Topic] {
 				if present {
 					mine[p] = true
 				} else {
@@ -41,9 +43,9 @@ func group(ctx context.Context, o options) error {
 		}
 	}
 	client, err := kgo.NewClient(
-		kgo.SeedBrokers(o.bootstrap),
-		kgo.ConsumerGroup(o.group),
-		kgo.ConsumeTopics(o.topic),
+		kgo.SeedBrokers(o.Bootstrap),
+		kgo.ConsumerGroup(o.Group),
+		kgo.ConsumeTopics(o.Topic),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 		kgo.SessionTimeout(6*time.Second),
 		kgo.HeartbeatInterval(500*time.Millisecond),

@@ -6,7 +6,6 @@ import (
 	"bufio"
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -16,42 +15,15 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"millstream/conformance/driver"
 )
 
-type options struct {
-	bootstrap, topic, group, compression string
-	partitions                           int
-}
-
 func main() {
-	if len(os.Args) < 2 {
-		fail(errors.New("usage: franz-go create|produce|consume|group|errors --bootstrap HOST:PORT --topic NAME"))
-	}
-	var o options
-	flags := flag.NewFlagSet(os.Args[1], flag.ExitOnError)
-	flags.StringVar(&o.bootstrap, "bootstrap", "", "broker address")
-	flags.StringVar(&o.topic, "topic", "", "topic")
-	flags.StringVar(&o.group, "group", "", "consumer group")
-	flags.StringVar(&o.compression, "compression", "none", "batch compression")
-	flags.IntVar(&o.partitions, "partitions", 1, "partitions of a topic to create")
-	_ = flags.Parse(os.Args[2:])
-	run := map[string]func(context.Context, options) error{
+	driver.Main(map[string]func(driver.Options) error{
 		"create": create, "produce": produce, "consume": consume, "group": group, "errors": provoke, "everyday": everyday,
-	}[os.Args[1]]
-	if run == nil {
-		fail(fmt.Errorf("no command %q", os.Args[1]))
-	}
-	if err := run(context.Background(), o); err != nil {
-		fail(err)
-	}
+	})
 }
-
-func fail(err error) {
-	fmt.Fprintln(os.Stderr, "franz-go:", err)
-	os.Exit(1)
-}
-
-func unixMilli(ms int64) time.Time { return time.UnixMilli(ms) }
 
 func codec(name string) kgo.CompressionCodec {
 	switch name {
@@ -67,21 +39,23 @@ func codec(name string) kgo.CompressionCodec {
 	return kgo.NoCompression()
 }
 
-func create(ctx context.Context, o options) error {
-	client, err := kgo.NewClient(kgo.SeedBrokers(o.bootstrap))
+func create(o driver.Options) error {
+	ctx := context.Background()
+	client, err := kgo.NewClient(kgo.SeedBrokers(o.Bootstrap))
 	if err != nil {
 		return err
 	}
 	defer client.Close()
-	_, err = kadm.NewClient(client).CreateTopic(ctx, int32(o.partitions), 1, nil, o.topic)
+	_, err = kadm.NewClient(client).CreateTopic(ctx, int32(o.Partitions), 1, nil, o.Topic)
 	return err
 }
 
-func produce(ctx context.Context, o options) error {
+func produce(o driver.Options) error {
+	ctx := context.Background()
 	client, err := kgo.NewClient(
-		kgo.SeedBrokers(o.bootstrap),
+		kgo.SeedBrokers(o.Bootstrap),
 		kgo.RecordPartitioner(kgo.ManualPartitioner()),
-		kgo.ProducerBatchCompression(codec(o.compression)),
+		kgo.ProducerBatchCompression(codec(o.Compression)),
 		kgo.ProducerLinger(5*time.Millisecond),
 	)
 	if err != nil {
@@ -91,23 +65,23 @@ func produce(ctx context.Context, o options) error {
 	in := bufio.NewReaderSize(os.Stdin, 1<<20)
 	var lock sync.Mutex
 	var failed error
-	acked := newAcks()
+	acked := make(driver.Acks)
 	for {
-		record, err := readRecord(in, o.topic)
+		record, err := driver.ReadRecord(in)
 		if err == io.EOF {
 			break
 		}
 		if err != nil {
 			return err
 		}
-		client.Produce(ctx, record, func(r *kgo.Record, err error) {
+		client.Produce(ctx, toSend(record, o.Topic), func(r *kgo.Record, err error) {
 			lock.Lock()
 			defer lock.Unlock()
 			if err != nil {
 				failed = err
 				return
 			}
-			acked.add(r.Partition, r.Offset)
+			acked.Add(r.Partition, r.Offset)
 		})
 	}
 	if err := client.Flush(ctx); err != nil {
@@ -116,21 +90,22 @@ func produce(ctx context.Context, o options) error {
 	if failed != nil {
 		return failed
 	}
-	acked.print()
+	acked.Print()
 	return nil
 }
 
-func consume(ctx context.Context, o options) error {
+func consume(o driver.Options) error {
+	ctx := context.Background()
 	client, err := kgo.NewClient(
-		kgo.SeedBrokers(o.bootstrap),
-		kgo.ConsumeTopics(o.topic),
+		kgo.SeedBrokers(o.Bootstrap),
+		kgo.ConsumeTopics(o.Topic),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 	)
 	if err != nil {
 		return err
 	}
 	defer client.Close()
-	ends, err := kadm.NewClient(client).ListEndOffsets(ctx, o.topic)
+	ends, err := kadm.NewClient(client).ListEndOffsets(ctx, o.Topic)
 	if err != nil {
 		return err
 	}
@@ -152,7 +127,7 @@ func consume(ctx context.Context, o options) error {
 			return err
 		}
 		fetches.EachRecord(func(r *kgo.Record) {
-			buffer = appendRecord(buffer[:0], r)
+			buffer = driver.AppendRecord(buffer[:0], received(r))
 			_, _ = out.Write(buffer)
 			if r.Offset+1 >= left[r.Partition] {
 				delete(left, r.Partition)
@@ -160,6 +135,34 @@ func consume(ctx context.Context, o options) error {
 		})
 	}
 	return nil
+}
+
+func toSend(r driver.Record, topic string) *kgo.Record {
+	record := &kgo.Record{
+		Topic:     topic,
+		Partition: r.Partition,
+		Timestamp: r.Timestamp,
+		Key:       r.Key,
+		Value:     r.Value,
+	}
+	for _, h := range r.Headers {
+		record.Headers = append(record.Headers, kgo.RecordHeader{Key: string(h.Name), Value: h.Value})
+	}
+	return record
+}
+
+func received(r *kgo.Record) driver.Record {
+	record := driver.Record{
+		Offset:    r.Offset,
+		Partition: r.Partition,
+		Timestamp: r.Timestamp,
+		Key:       r.Key,
+		Value:     r.Value,
+	}
+	for _, h := range r.Headers {
+		record.Headers = append(record.Headers, driver.Header{Name: []byte(h.Key), Value: h.Value})
+	}
+	return record
 }
 
 // code is Kafka's number of an error, or the error's own words where it has none.

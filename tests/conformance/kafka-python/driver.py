@@ -3,10 +3,8 @@
 The commands and what they print are described in README.md of the parent folder.
 """
 
-import argparse
 import logging
 import sys
-import threading
 import time
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
@@ -14,6 +12,7 @@ from kafka.consumer.subscription_state import ConsumerRebalanceListener
 from kafka.errors import KafkaError, KafkaTimeoutError
 from kafka.structs import OffsetAndMetadata
 
+from commands import end_of_input, main, obey_orders
 from frame import Acks, encode, read
 
 PATIENCE_S = 20
@@ -84,8 +83,7 @@ class Assignment(ConsumerRebalanceListener):
 
 def group(o):
     """One member: says what it is assigned, reads and commits, until standard input closes."""
-    stop = threading.Event()
-    threading.Thread(target=lambda: (sys.stdin.read(), stop.set()), daemon=True).start()
+    stop = end_of_input()
     consumer = KafkaConsumer(
         bootstrap_servers=o.bootstrap,
         group_id=o.group,
@@ -222,36 +220,10 @@ class Worker:
 
 
 def everyday(o):
-    """Carries out the orders on standard input, until it closes."""
     worker = Worker(o)
-    for line in sys.stdin:
-        try:
-            worker.obey(*line.split())
-            print("ok", flush=True)
-        except KafkaError as error:
-            print("error", code(error), flush=True)
+    obey_orders(worker.obey, KafkaError, code)
     worker.close()
 
 
-def main():
-    logging.disable(logging.CRITICAL)
-    commands = {
-        "create": create,
-        "produce": produce,
-        "consume": consume,
-        "group": group,
-        "errors": errors,
-        "everyday": everyday,
-    }
-    parser = argparse.ArgumentParser()
-    parser.add_argument("command", choices=commands)
-    parser.add_argument("--bootstrap", required=True)
-    parser.add_argument("--topic", required=True)
-    parser.add_argument("--group")
-    parser.add_argument("--compression", default="none")
-    parser.add_argument("--partitions", type=int, default=1)
-    o = parser.parse_args()
-    commands[o.command](o)
-
-
-main()
+logging.disable(logging.CRITICAL)
+main(create=create, produce=produce, consume=consume, group=group, errors=errors, everyday=everyday)

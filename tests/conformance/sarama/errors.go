@@ -5,16 +5,18 @@ import (
 	"fmt"
 
 	"github.com/IBM/sarama"
+
+	"millstream/conformance/driver"
 )
 
 // provoke does what must fail and prints how it failed.
-func provoke(o options) error {
+func provoke(o driver.Options) error {
 	config := newConfig()
 	config.Producer.MaxMessageBytes = 8 << 20
 	config.Producer.Partitioner = sarama.NewManualPartitioner
 	config.Producer.Return.Successes = true
 	config.Metadata.Retry.Max = 1
-	client, err := sarama.NewClient([]string{o.bootstrap}, config)
+	client, err := sarama.NewClient([]string{o.Bootstrap}, config)
 	if err != nil {
 		return err
 	}
@@ -28,10 +30,10 @@ func provoke(o options) error {
 		_, _, err := producer.SendMessage(&sarama.ProducerMessage{Topic: topic, Value: sarama.ByteEncoder(make([]byte, size))})
 		return code(err)
 	}
-	fmt.Println("unknown-topic-produce", attempt(o.topic+"-unknown", 10))
-	fmt.Println("too-large", attempt(o.topic, 2<<20))
-	fmt.Println("after-too-large", attempt(o.topic, 10))
-	_, err = client.GetOffset(o.topic+"-unknown", 0, sarama.OffsetOldest)
+	fmt.Println("unknown-topic-produce", attempt(o.Topic+"-unknown", 10))
+	fmt.Println("too-large", attempt(o.Topic, 2<<20))
+	fmt.Println("after-too-large", attempt(o.Topic, 10))
+	_, err = client.GetOffset(o.Topic+"-unknown", 0, sarama.OffsetOldest)
 	fmt.Println("unknown-topic-consume", code(err))
 	return nil
 }

@@ -1,15 +1,13 @@
 package main
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
-	"os"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/IBM/sarama"
+
+	"millstream/conformance/driver"
 )
 
 const patience = 20 * time.Second
@@ -25,7 +23,7 @@ type worker struct {
 }
 
 // everyday carries out the orders on standard input, until it closes.
-func everyday(o options) error {
+func everyday(o driver.Options) error {
 	config := newConfig()
 	config.Producer.Idempotent = true
 	config.Producer.RequiredAcks = sarama.WaitForAll
@@ -33,11 +31,11 @@ func everyday(o options) error {
 	config.Producer.MaxMessageBytes = 8 << 20
 	config.Producer.Partitioner = sarama.NewManualPartitioner
 	config.Producer.Return.Successes = true
-	client, err := sarama.NewClient([]string{o.bootstrap}, config)
+	client, err := sarama.NewClient([]string{o.Bootstrap}, config)
 	if err != nil {
 		return err
 	}
-	w := &worker{topic: o.topic, client: client}
+	w := &worker{topic: o.Topic, client: client}
 	if w.admin, err = sarama.NewClusterAdminFromClient(client); err != nil {
 		return err
 	}
@@ -47,58 +45,42 @@ func everyday(o options) error {
 	if w.consumer, err = sarama.NewConsumerFromClient(client); err != nil {
 		return err
 	}
-	orders := bufio.NewScanner(os.Stdin)
-	for orders.Scan() {
-		if err := w.obey(strings.Split(orders.Text(), " ")); err != nil {
-			fmt.Println("error", code(err))
-		} else {
-			fmt.Println("ok")
-		}
-	}
+	obeyed := driver.ObeyOrders(w.obey, code)
 	if w.reader != nil {
 		_ = w.reader.Close()
 	}
-	return errors.Join(orders.Err(), w.producer.Close(), w.consumer.Close(), client.Close())
-}
-
-// number reads what the harness wrote; it writes numbers only.
-func number(word string) int64 {
-	n, err := strconv.ParseInt(word, 10, 64)
-	if err != nil {
-		fail(err)
-	}
-	return n
+	return errors.Join(obeyed, w.producer.Close(), w.consumer.Close(), client.Close())
 }
 
 func (w *worker) obey(words []string) error {
 	switch words[0] {
 	case "create":
-		detail := &sarama.TopicDetail{NumPartitions: int32(number(words[1])), ReplicationFactor: 1}
+		detail := &sarama.TopicDetail{NumPartitions: int32(driver.Number(words[1])), ReplicationFactor: 1}
 		return w.admin.CreateTopic(w.topic, detail, false)
 	case "delete":
 		return w.admin.DeleteTopic(w.topic)
 	case "send":
 		_, offset, err := w.producer.SendMessage(&sarama.ProducerMessage{
 			Topic:     w.topic,
-			Partition: int32(number(words[1])),
-			Timestamp: time.UnixMilli(number(words[2])),
+			Partition: int32(driver.Number(words[1])),
+			Timestamp: time.UnixMilli(driver.Number(words[2])),
 			Key:       sarama.StringEncoder(words[3]),
-			Value:     sarama.ByteEncoder(make([]byte, number(words[4]))),
+			Value:     sarama.ByteEncoder(make([]byte, driver.Number(words[4]))),
 		})
 		if err == nil {
 			fmt.Println("offset", offset)
 		}
 		return err
 	case "offset-for":
-		offset, err := w.client.GetOffset(w.topic, int32(number(words[1])), number(words[2]))
+		offset, err := w.client.GetOffset(w.topic, int32(driver.Number(words[1])), driver.Number(words[2]))
 		if err == nil {
 			fmt.Println("offset", offset)
 		}
 		return err
 	case "seek":
-		return w.seek(int32(number(words[1])), words[2])
+		return w.seek(int32(driver.Number(words[1])), words[2])
 	case "read":
-		return w.read(number(words[1]))
+		return w.read(driver.Number(words[1]))
 	}
 	return fmt.Errorf("no order %q", words[0])
 }
@@ -118,7 +100,7 @@ func (w *worker) seek(partition int32, place string) error {
 	case "end":
 		offset, err = w.client.GetOffset(w.topic, partition, sarama.OffsetNewest)
 	default:
-		offset = number(place)
+		offset = driver.Number(place)
 	}
 	if err != nil {
 		return err

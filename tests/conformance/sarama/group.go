@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/IBM/sarama"
+
+	"millstream/conformance/driver"
 )
 
 // member says what it is assigned, reads and commits.
@@ -57,7 +59,7 @@ func next(ctx context.Context, claim sarama.ConsumerGroupClaim) (*sarama.Consume
 }
 
 // group is one member, until standard input closes.
-func group(o options) error {
+func group(o driver.Options) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	go func() {
 		_, _ = io.Copy(io.Discard, os.Stdin)
@@ -69,7 +71,7 @@ func group(o options) error {
 	config.Consumer.Offsets.Initial = sarama.OffsetOldest
 	config.Consumer.Offsets.AutoCommit.Enable = false
 	config.Consumer.Return.Errors = true
-	group, err := sarama.NewConsumerGroup([]string{o.bootstrap}, o.group, config)
+	group, err := sarama.NewConsumerGroup([]string{o.Bootstrap}, o.Group, config)
 	if err != nil {
 		return err
 	}
@@ -79,7 +81,7 @@ func group(o options) error {
 		}
 	}()
 	for ctx.Err() == nil {
-		if err := group.Consume(ctx, []string{o.topic}, member{o.topic}); err != nil {
+		if err := group.Consume(ctx, []string{o.Topic}, member{o.Topic}); err != nil {
 			return err
 		}
 	}

@@ -4,48 +4,20 @@ package main
 
 import (
 	"bufio"
-	"errors"
-	"flag"
-	"fmt"
 	"io"
 	"os"
 	"sync"
 	"time"
 
 	"github.com/IBM/sarama"
+
+	"millstream/conformance/driver"
 )
 
-type options struct {
-	bootstrap, topic, group, compression string
-	partitions                           int
-}
-
 func main() {
-	if len(os.Args) < 2 {
-		fail(errors.New("usage: sarama create|produce|consume|group|errors --bootstrap HOST:PORT --topic NAME"))
-	}
-	var o options
-	flags := flag.NewFlagSet(os.Args[1], flag.ExitOnError)
-	flags.StringVar(&o.bootstrap, "bootstrap", "", "broker address")
-	flags.StringVar(&o.topic, "topic", "", "topic")
-	flags.StringVar(&o.group, "group", "", "consumer group")
-	flags.StringVar(&o.compression, "compression", "none", "batch compression")
-	flags.IntVar(&o.partitions, "partitions", 1, "partitions of a topic to create")
-	_ = flags.Parse(os.Args[2:])
-	run := map[string]func(options) error{
+	driver.Main(map[string]func(driver.Options) error{
 		"create": create, "produce": produce, "consume": consume, "group": group, "errors": provoke, "everyday": everyday,
-	}[os.Args[1]]
-	if run == nil {
-		fail(fmt.Errorf("no command %q", os.Args[1]))
-	}
-	if err := run(o); err != nil {
-		fail(err)
-	}
-}
-
-func fail(err error) {
-	fmt.Fprintln(os.Stderr, "sarama: Error:", err)
-	os.Exit(1)
+	})
 }
 
 // newConfig asks for the newest protocol that sarama knows.
@@ -56,16 +28,16 @@ func newConfig() *sarama.Config {
 	return config
 }
 
-func create(o options) error {
-	admin, err := sarama.NewClusterAdmin([]string{o.bootstrap}, newConfig())
+func create(o driver.Options) error {
+	admin, err := sarama.NewClusterAdmin([]string{o.Bootstrap}, newConfig())
 	if err != nil {
 		return err
 	}
 	defer admin.Close()
-	return admin.CreateTopic(o.topic, &sarama.TopicDetail{NumPartitions: int32(o.partitions), ReplicationFactor: 1}, false)
+	return admin.CreateTopic(o.Topic, &sarama.TopicDetail{NumPartitions: int32(o.Partitions), ReplicationFactor: 1}, false)
 }
 
-func produce(o options) error {
+func produce(o driver.Options) error {
 	config := newConfig()
 	config.Producer.Idempotent = true
 	config.Producer.RequiredAcks = sarama.WaitForAll
@@ -73,19 +45,19 @@ func produce(o options) error {
 	config.Producer.Partitioner = sarama.NewManualPartitioner
 	config.Producer.Return.Successes = true
 	config.Producer.Flush.Frequency = 5 * time.Millisecond
-	if err := config.Producer.Compression.UnmarshalText([]byte(o.compression)); err != nil {
+	if err := config.Producer.Compression.UnmarshalText([]byte(o.Compression)); err != nil {
 		return err
 	}
-	producer, err := sarama.NewAsyncProducer([]string{o.bootstrap}, config)
+	producer, err := sarama.NewAsyncProducer([]string{o.Bootstrap}, config)
 	if err != nil {
 		return err
 	}
-	acked := newAcks()
+	acked := make(driver.Acks)
 	// Answers are counted before the producer is closed, for it does not retry while it closes.
 	var waiting sync.WaitGroup
 	go func() {
 		for message := range producer.Successes() {
-			acked.add(message.Partition, message.Offset)
+			acked.Add(message.Partition, message.Offset)
 			waiting.Done()
 		}
 	}()
@@ -98,7 +70,7 @@ func produce(o options) error {
 	}()
 	in := bufio.NewReaderSize(os.Stdin, 1<<20)
 	for {
-		message, err := readRecord(in, o.topic)
+		record, err := driver.ReadRecord(in)
 		if err == io.EOF {
 			break
 		}
@@ -106,18 +78,18 @@ func produce(o options) error {
 			return err
 		}
 		waiting.Add(1)
-		producer.Input() <- message
+		producer.Input() <- toSend(record, o.Topic)
 	}
 	waiting.Wait()
 	if failure != nil {
 		return failure
 	}
-	acked.print()
+	acked.Print()
 	return producer.Close()
 }
 
-func consume(o options) error {
-	client, err := sarama.NewClient([]string{o.bootstrap}, newConfig())
+func consume(o driver.Options) error {
+	client, err := sarama.NewClient([]string{o.Bootstrap}, newConfig())
 	if err != nil {
 		return err
 	}
@@ -126,14 +98,14 @@ func consume(o options) error {
 	if err != nil {
 		return err
 	}
-	partitions, err := client.Partitions(o.topic)
+	partitions, err := client.Partitions(o.Topic)
 	if err != nil {
 		return err
 	}
 	messages := make(chan *sarama.ConsumerMessage, 1000)
 	left := make(map[int32]int64)
 	for _, partition := range partitions {
-		end, err := client.GetOffset(o.topic, partition, sarama.OffsetNewest)
+		end, err := client.GetOffset(o.Topic, partition, sarama.OffsetNewest)
 		if err != nil {
 			return err
 		}
@@ -141,7 +113,7 @@ func consume(o options) error {
 			continue
 		}
 		left[partition] = end
-		reader, err := consumer.ConsumePartition(o.topic, partition, 0)
+		reader, err := consumer.ConsumePartition(o.Topic, partition, 0)
 		if err != nil {
 			return err
 		}
@@ -156,7 +128,7 @@ func consume(o options) error {
 	var buffer []byte
 	for len(left) > 0 {
 		message := <-messages
-		buffer = appendRecord(buffer[:0], message)
+		buffer = driver.AppendRecord(buffer[:0], received(message))
 		if _, err := out.Write(buffer); err != nil {
 			return err
 		}
@@ -165,4 +137,40 @@ func consume(o options) error {
 		}
 	}
 	return nil
+}
+
+func toSend(r driver.Record, topic string) *sarama.ProducerMessage {
+	m := &sarama.ProducerMessage{
+		Topic:     topic,
+		Partition: r.Partition,
+		Timestamp: r.Timestamp,
+		Key:       encoder(r.Key),
+		Value:     encoder(r.Value),
+	}
+	for _, h := range r.Headers {
+		m.Headers = append(m.Headers, sarama.RecordHeader{Key: h.Name, Value: h.Value})
+	}
+	return m
+}
+
+// encoder keeps none apart from empty, which an encoder of a nil slice would not.
+func encoder(v []byte) sarama.Encoder {
+	if v == nil {
+		return nil
+	}
+	return sarama.ByteEncoder(v)
+}
+
+func received(m *sarama.ConsumerMessage) driver.Record {
+	r := driver.Record{
+		Offset:    m.Offset,
+		Partition: m.Partition,
+		Timestamp: m.Timestamp,
+		Key:       m.Key,
+		Value:     m.Value,
+	}
+	for _, h := range m.Headers {
+		r.Headers = append(r.Headers, driver.Header{Name: h.Key, Value: h.Value})
+	}
+	return r
 }

@@ -122,7 +122,9 @@ fn compile(files: &[PathBuf], jars: &Path, target: &Path) -> Result<OsString, Ab
 fn go(cache: &Path, name: &'static str) -> Result<Box<dyn Client>, Absent> {
     need(&["go"])?;
     let (from, target) = (source(name), cache.join(name));
+    // What the drivers in Go share is a module beside theirs.
     let files: Vec<PathBuf> = listed(&from, "go")
+        .chain(listed(&source("go"), "go"))
         .chain([from.join("go.mod"), from.join("go.sum")])
         .collect();
     once(

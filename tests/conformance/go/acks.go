@@ -1,15 +1,14 @@
-package main
+package driver
 
 import "fmt"
 
-// acks keeps, per partition, how many records were acknowledged and between which offsets.
-type acks map[int32]*ackRange
+// Acks keeps, per partition, how many records were acknowledged and between which offsets.
+type Acks map[int32]*ackRange
 
 type ackRange struct{ count, first, last int64 }
 
-func newAcks() acks { return make(acks) }
-
-func (a acks) add(partition int32, offset int64) {
+// Add notes one record that was acknowledged.
+func (a Acks) Add(partition int32, offset int64) {
 	r := a[partition]
 	if r == nil {
 		a[partition] = &ackRange{1, offset, offset}
@@ -20,7 +19,8 @@ func (a acks) add(partition int32, offset int64) {
 	r.last = max(r.last, offset)
 }
 
-func (a acks) print() {
+// Print tells the harness.
+func (a Acks) Print() {
 	for partition, r := range a {
 		fmt.Println("acked", partition, r.count, r.first, r.last)
 	}

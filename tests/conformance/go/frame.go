@@ -1,15 +1,25 @@
-package main
+package driver
 
 import (
 	"bufio"
 	"encoding/binary"
 	"io"
-
-	"github.com/twmb/franz-go/pkg/kgo"
+	"time"
 )
 
-// The frames that README.md of the parent folder describes: a record as the harness writes and reads it.
+// Record is what a frame holds. A nil key, value or header value is null.
+type Record struct {
+	Offset     int64
+	Partition  int32
+	Timestamp  time.Time
+	Key, Value []byte
+	Headers    []Header
+}
 
+// Header is one of a record's.
+type Header struct{ Name, Value []byte }
+
+// The frames that README.md of the parent folder describes: a record as the harness writes and reads it.
 type frame struct {
 	body []byte
 	at   int
@@ -37,24 +47,23 @@ func (f *frame) bytes() []byte {
 	return v
 }
 
-// readRecord returns io.EOF at the clean end of the input.
-func readRecord(in *bufio.Reader, topic string) (*kgo.Record, error) {
+// ReadRecord returns io.EOF at the clean end of the input.
+func ReadRecord(in *bufio.Reader) (Record, error) {
 	var length [4]byte
 	if _, err := io.ReadFull(in, length[:]); err != nil {
-		return nil, err
+		return Record{}, err
 	}
 	f := &frame{body: make([]byte, binary.BigEndian.Uint32(length[:]))}
 	if _, err := io.ReadFull(in, f.body); err != nil {
-		return nil, err
+		return Record{}, err
 	}
-	f.i64() // The offset is the broker's to give.
-	r := &kgo.Record{Topic: topic, Partition: f.i32()}
-	r.Timestamp = unixMilli(f.i64())
+	r := Record{Offset: f.i64(), Partition: f.i32()}
+	r.Timestamp = time.UnixMilli(f.i64())
 	r.Key = f.bytes()
 	r.Value = f.bytes()
 	for n := f.i32(); n > 0; n-- {
-		name := string(f.bytes())
-		r.Headers = append(r.Headers, kgo.RecordHeader{Key: name, Value: f.bytes()})
+		name := f.bytes()
+		r.Headers = append(r.Headers, Header{name, f.bytes()})
 	}
 	return r, nil
 }
@@ -67,7 +76,8 @@ func putBytes(b []byte, v []byte) []byte {
 	return append(b, v...)
 }
 
-func appendRecord(b []byte, r *kgo.Record) []byte {
+// AppendRecord appends one frame.
+func AppendRecord(b []byte, r Record) []byte {
 	start := len(b)
 	b = append(b, 0, 0, 0, 0)
 	b = binary.BigEndian.AppendUint64(b, uint64(r.Offset))
@@ -77,7 +87,7 @@ func appendRecord(b []byte, r *kgo.Record) []byte {
 	b = putBytes(b, r.Value)
 	b = binary.BigEndian.AppendUint32(b, uint32(len(r.Headers)))
 	for _, h := range r.Headers {
-		b = putBytes(b, []byte(h.Key))
+		b = putBytes(b, h.Name)
 		b = putBytes(b, h.Value)
 	}
 	binary.BigEndian.PutUint32(b[start:], uint32(len(b)-start-4))

@@ -1,0 +1,3 @@
+module millstream/conformance/driver
+
+go 1.26.0
