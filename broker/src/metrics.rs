@@ -8,11 +8,11 @@ use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use millstream_api::Asked;
+use millstream_api::{Asked, Histogram};
 use millstream_replica::HostedPartition;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
@@ -84,6 +84,17 @@ impl Broker {
         each("millstream_requests", help, &|one| one.requests)?;
         let help = "Bytes of requests by kind and version, with their headers.";
         each("millstream_request_bytes", help, &|one| one.bytes)?;
+        let took: Vec<_> = counters
+            .took()
+            .map(|(api_key, histogram)| (format!("{api_key:?}"), histogram))
+            .collect();
+        let took = took.iter().map(|(request, histogram)| {
+            let labels = [("request", request.as_str())];
+            (labels, Seconds(histogram))
+        });
+        let help = "Seconds from when a request was read to when its answer was ready, by kind; waiting is in it.";
+        let (name, kind) = ("millstream_request_duration_seconds", MetricType::Histogram);
+        page.family(name, help, kind, took)?;
         let help = "Requests whose connection was closed instead of an answer.";
         page.counter("millstream_requests_refused", help, counters.refused())?;
         let help = "Bytes of answers that sockets took.";
@@ -240,6 +251,26 @@ fn write_process(page: &mut Page<'_>) -> fmt::Result {
     }
     let open = fs::read_dir("/proc/self/fd").map_or(0, |entries| entries.count() as u64);
     page.gauge("process_open_fds", "Descriptors that are open.", open)
+}
+
+/// Durations as the page tells them.
+struct Seconds<'a>(&'a Histogram);
+
+impl EncodeMetric for Seconds<'_> {
+    fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
+        let buckets = self.0.buckets.iter().map(|(bound, count)| {
+            let bound = bound.map_or(f64::INFINITY, |bound| bound.as_secs_f64());
+            (bound, *count)
+        });
+        let buckets: Vec<_> = buckets.collect();
+        let count = buckets.iter().map(|(_, count)| count).sum();
+        let sum = self.0.sum.as_secs_f64();
+        encoder.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)
+    }
+
+    fn metric_type(&self) -> MetricType {
+        MetricType::Histogram
+    }
 }
 
 /// What is written so far.

@@ -9,8 +9,8 @@ use std::collections::VecDeque;
 
 use millstream_coordinator::GroupAnswer;
 use millstream_model::{Instant, RequestToken};
-use millstream_protocol::ErrorCode;
 use millstream_protocol::frame::Frame;
+use millstream_protocol::{ApiKey, ErrorCode};
 use millstream_replica::AckFailure;
 
 use crate::append::AppendRefusal;
@@ -111,6 +111,15 @@ impl Default for AnswerLimits {
     }
 }
 
+/// What the time of an answer is counted by.
+#[derive(Clone, Copy, Debug)]
+pub struct Begun {
+    /// The kind of its request.
+    pub api_key: ApiKey,
+    /// When that was read.
+    pub at: Instant,
+}
+
 enum Slot {
     Ready(Frame),
     Silent,
@@ -118,6 +127,7 @@ enum Slot {
         parked: Box<Parked>,
         /// What is counted for it.
         bytes: usize,
+        begun: Option<Begun>,
     },
 }
 
@@ -176,12 +186,23 @@ impl AnswerQueue {
         }
     }
 
-    /// Takes the outcome of the request that was given [`AnswerQueue::next_token`].
+    /// Takes the outcome of the request that was given [`AnswerQueue::next_token`]. Nobody counts its time.
     pub fn push(&mut self, handled: Handled) -> Result<(), CloseReason> {
+        self.push_begun(handled, None).map(drop)
+    }
+
+    /// The same for a request that began at a time. Answers whether its answer is ready; if it is not, the queue
+    /// counts how long it took.
+    pub fn push_begun(
+        &mut self,
+        handled: Handled,
+        begun: Option<Begun>,
+    ) -> Result<bool, CloseReason> {
         let handled = unmuted(handled, &mut self.muted_until);
-        let slot = Slot::new(handled, &mut self.held_bytes)?;
+        let slot = Slot::new(handled, begun, &mut self.held_bytes)?;
+        let is_ready = slot.is_ready();
         self.slots.push_back(slot);
-        Ok(())
+        Ok(is_ready)
     }
 
     /// Takes the next answer to write, if it is ready.
@@ -218,31 +239,36 @@ impl AnswerQueue {
         let token = completion.token;
         context.token = token;
         let mut kept = Vec::new();
-        self.step(index as usize, |parked| match (parked, completion.event) {
-            (Parked::Queued(early), CompletionEvent::Handled(handled)) => {
-                kept = std::mem::take(early);
-                Ok(Some(*handled))
-            }
-            (Parked::Queued(early), event) => {
-                early.push(event);
-                Ok(None)
-            }
-            (Parked::Produce(produce), CompletionEvent::Stored { slot, outcome }) => {
-                produce.handle_stored(slot, *outcome)
-            }
-            (Parked::Produce(produce), CompletionEvent::Appended { slot, result }) => {
-                produce.handle_appended(slot, result)
-            }
-            (Parked::Fetch(fetch), CompletionEvent::RecordsArrived) => fetch.look(broker, context),
-            (Parked::Group(group), CompletionEvent::Group { answer, refused }) => {
-                answered(group.handle_answer(answer, refused))
-            }
-            (Parked::Proposal(proposal), CompletionEvent::Proposal(answer)) => {
-                answered(proposal.handle_answer(answer))
-            }
-            (_, event) => {
-                debug_assert!(false, "news {event:?} for a request of another kind");
-                Ok(None)
+        let now = context.now;
+        self.step(broker, now, index as usize, |parked| {
+            match (parked, completion.event) {
+                (Parked::Queued(early), CompletionEvent::Handled(handled)) => {
+                    kept = std::mem::take(early);
+                    Ok(Some(*handled))
+                }
+                (Parked::Queued(early), event) => {
+                    early.push(event);
+                    Ok(None)
+                }
+                (Parked::Produce(produce), CompletionEvent::Stored { slot, outcome }) => {
+                    produce.handle_stored(slot, *outcome)
+                }
+                (Parked::Produce(produce), CompletionEvent::Appended { slot, result }) => {
+                    produce.handle_appended(slot, result)
+                }
+                (Parked::Fetch(fetch), CompletionEvent::RecordsArrived) => {
+                    fetch.look(broker, context)
+                }
+                (Parked::Group(group), CompletionEvent::Group { answer, refused }) => {
+                    answered(group.handle_answer(answer, refused))
+                }
+                (Parked::Proposal(proposal), CompletionEvent::Proposal(answer)) => {
+                    answered(proposal.handle_answer(answer))
+                }
+                (_, event) => {
+                    debug_assert!(false, "news {event:?} for a request of another kind");
+                    Ok(None)
+                }
             }
         })?;
         for event in kept {
@@ -279,7 +305,7 @@ impl AnswerQueue {
                 continue;
             }
             context.token = self.token(index);
-            self.step(index, |parked| match parked {
+            self.step(broker, context.now, index, |parked| match parked {
                 Parked::Produce(produce) => produce.handle_timeout(),
                 Parked::Fetch(fetch) => fetch.handle_timeout(broker, context),
                 Parked::Group(_) | Parked::Proposal(_) | Parked::Queued(_) => Ok(None),
@@ -305,19 +331,31 @@ impl AnswerQueue {
 
     fn step(
         &mut self,
+        broker: &Broker,
+        now: Instant,
         index: usize,
         news: impl FnOnce(&mut Parked) -> Result<Option<Handled>, CloseReason>,
     ) -> Result<(), CloseReason> {
         let Some(slot) = self.slots.get_mut(index) else {
             return Ok(());
         };
-        let Slot::Parked { parked, bytes } = slot else {
+        let Slot::Parked {
+            parked,
+            bytes,
+            begun,
+        } = slot
+        else {
             return Ok(());
         };
+        let (bytes, begun) = (*bytes, *begun);
         if let Some(handled) = news(parked)? {
-            self.held_bytes -= *bytes;
+            self.held_bytes -= bytes;
             let handled = unmuted(handled, &mut self.muted_until);
-            *slot = Slot::new(handled, &mut self.held_bytes)?;
+            *slot = Slot::new(handled, begun, &mut self.held_bytes)?;
+            if let Some(begun) = begun.filter(|_| slot.is_ready()) {
+                let took = now.since(begun.at);
+                broker.counters.note_took(begun.api_key, took);
+            }
         }
         Ok(())
     }
@@ -333,7 +371,11 @@ fn unmuted(handled: Handled, muted_until: &mut Option<Instant>) -> Handled {
 }
 
 impl Slot {
-    fn new(handled: Handled, held_bytes: &mut usize) -> Result<Slot, CloseReason> {
+    fn new(
+        handled: Handled,
+        begun: Option<Begun>,
+        held_bytes: &mut usize,
+    ) -> Result<Slot, CloseReason> {
         Ok(match handled {
             Handled::Answered(frame) => {
                 *held_bytes += frame.len();
@@ -343,11 +385,19 @@ impl Slot {
             Handled::Parked(parked) => {
                 let bytes = parked.bytes();
                 *held_bytes += bytes;
-                Slot::Parked { parked, bytes }
+                Slot::Parked {
+                    parked,
+                    bytes,
+                    begun,
+                }
             }
             Handled::Close(reason) => return Err(reason),
             Handled::Throttled { .. } => unreachable!("the queue has taken that off"),
         })
+    }
+
+    fn is_ready(&self) -> bool {
+        matches!(self, Slot::Ready(_) | Slot::Silent)
     }
 }
 

@@ -1,9 +1,11 @@
 //! What the broker counts of the requests that it answers.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use millstream_protocol::ApiKey;
 
+use crate::durations::{Durations, Histogram};
 use crate::supported_apis;
 
 /// More than the largest key of a request.
@@ -23,6 +25,7 @@ struct VersionCounter {
 #[repr(align(64))]
 struct ApiCounter {
     by_version: [VersionCounter; VERSIONS],
+    took: Durations,
 }
 
 /// What was asked in one version of one kind of request.
@@ -56,11 +59,19 @@ impl Default for Counters {
 impl Counters {
     /// Counts a request that is advertised.
     pub(crate) fn note_request(&self, api_key: ApiKey, version: i16, bytes: usize) {
-        let Some(counter) = self.of(api_key, version) else {
+        let counter = self.of(api_key).and_then(|api| api.of(version));
+        let Some(counter) = counter else {
             return;
         };
         counter.requests.fetch_add(1, Ordering::Relaxed);
         counter.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// Counts how long an answer took, from when its request was read to when it was ready.
+    pub fn note_took(&self, api_key: ApiKey, took: Duration) {
+        if let Some(api) = self.of(api_key) {
+            api.took.note(took);
+        }
     }
 
     /// Counts a request whose connection is closed instead of an answer.
@@ -74,7 +85,7 @@ impl Counters {
             (api.min_version..=api.max_version).map(|version| (api.api_key, version))
         });
         let counted = advertised.filter_map(|(api_key, version)| {
-            let counter = self.of(api_key, version)?;
+            let counter = self.of(api_key)?.of(version)?;
             Some(Asked {
                 api_key,
                 version,
@@ -85,15 +96,26 @@ impl Counters {
         counted.filter(|asked| asked.requests > 0)
     }
 
+    /// How long the answers to each kind of request took, in the order of keys; what was never answered is left out.
+    pub fn took(&self) -> impl Iterator<Item = (ApiKey, Histogram)> {
+        let keys = supported_apis().iter().map(|api| api.api_key);
+        keys.filter_map(|api_key| Some((api_key, self.of(api_key)?.took.read()?)))
+    }
+
     /// Requests whose connections were closed at once: malformed, not advertised, or over a limit.
     #[must_use]
     pub fn refused(&self) -> u64 {
         self.refused.load(Ordering::Relaxed)
     }
 
-    fn of(&self, api_key: ApiKey, version: i16) -> Option<&VersionCounter> {
-        let api = self.by_api.get(usize::try_from(api_key.code()).ok()?)?;
-        api.by_version.get(usize::try_from(version).ok()?)
+    fn of(&self, api_key: ApiKey) -> Option<&ApiCounter> {
+        self.by_api.get(usize::try_from(api_key.code()).ok()?)
+    }
+}
+
+impl ApiCounter {
+    fn of(&self, version: i16) -> Option<&VersionCounter> {
+        self.by_version.get(usize::try_from(version).ok()?)
     }
 }
 

@@ -35,6 +35,13 @@ pub(crate) struct Request<'a> {
     pub frame: &'a Bytes,
 }
 
+/// The kind of the request in a frame; `None` for what is none that anybody knows.
+#[must_use]
+pub fn kind_of(frame: &Bytes) -> Option<ApiKey> {
+    let key = frame.first_chunk()?;
+    ApiKey::from_i16(i16::from_be_bytes(*key))
+}
+
 /// Handles one frame (without its length prefix). Never panics on input: what cannot be parsed
 /// closes the connection, as with Kafka.
 pub fn handle_frame(broker: &Broker, context: &mut Context<'_>, frame: &Bytes) -> Handled {

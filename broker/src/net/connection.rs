@@ -14,7 +14,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use millstream_api::{
-    AnswerBudget, AnswerLimits, AnswerQueue, Client, Context, Effect, handle_frame,
+    AnswerBudget, AnswerLimits, AnswerQueue, Begun, Client, Context, Effect, handle_frame, kind_of,
 };
 use millstream_model::Instant;
 use tokio::net::TcpStream;
@@ -328,13 +328,20 @@ impl Connection {
     fn handle(&mut self, frame: &bytes::Bytes) -> Result<(), Ended> {
         let mut effects = Vec::new();
         let token = self.answers.next_token();
-        let handled = self.with_context(&mut effects, |this, context| {
+        let (handled, at) = self.with_context(&mut effects, |this, context| {
             context.token = token;
-            handle_frame(&this.shell.node.broker, context, frame)
+            let handled = handle_frame(&this.shell.node.broker, context, frame);
+            (handled, context.now)
         });
-        let pushed = self.answers.push(handled);
+        let begun = kind_of(frame).map(|api_key| Begun { api_key, at });
+        let pushed = self.answers.push_begun(handled, begun);
+        if let (Some(begun), Ok(true)) = (begun, &pushed) {
+            let node = &self.shell.node;
+            let took = node.now().since(begun.at);
+            node.broker.counters.note_took(begun.api_key, took);
+        }
         self.carry_out(effects)?;
-        pushed.map_err(Ended::Refused)
+        pushed.map(drop).map_err(Ended::Refused)
     }
 
     /// Takes the news for parked requests, and what is due.

@@ -15,8 +15,9 @@ use millstream_metadata::QuotaAlteration;
 use millstream_model::{RequestToken, WallTime};
 use millstream_node::{Node, NodeConfig};
 use millstream_protocol::frame::encode_request;
+use millstream_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use millstream_protocol::messages::metadata_request::MetadataRequestTopic;
-use millstream_protocol::messages::{MetadataRequest, ProduceRequest};
+use millstream_protocol::messages::{FetchRequest, MetadataRequest, ProduceRequest};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -95,6 +96,23 @@ impl Server {
         }
     }
 
+    fn create(&self, topic: &str, partitions: i32) {
+        let topic = millstream_metadata::NewTopic {
+            name: topic.to_owned(),
+            partitions,
+            replication_factor: 1,
+            ..millstream_metadata::NewTopic::default()
+        };
+        let _effects = self.node.propose(Proposal::CreateTopics {
+            token: RequestToken {
+                connection: u64::MAX,
+                request: 0,
+            },
+            topics: vec![topic],
+            validate_only: false,
+        });
+    }
+
     async fn connect(&self) -> TcpStream {
         TcpStream::connect(self.address).await.unwrap()
     }
@@ -150,20 +168,7 @@ async fn answer(stream: &mut TcpStream) -> std::io::Result<i32> {
 #[tokio::test]
 async fn metrics_tell_what_went_through_sockets() {
     let server = Server::start(MIB).await;
-    let topic = millstream_metadata::NewTopic {
-        name: "orders".to_owned(),
-        partitions: 2,
-        replication_factor: 1,
-        ..millstream_metadata::NewTopic::default()
-    };
-    let _effects = server.node.propose(Proposal::CreateTopics {
-        token: RequestToken {
-            connection: u64::MAX,
-            request: 0,
-        },
-        topics: vec![topic],
-        validate_only: false,
-    });
+    server.create("orders", 2);
     let mut client = server.connect().await;
     let asked = request(1, 3);
     for _ in 0..3 {
@@ -200,6 +205,50 @@ async fn metrics_tell_what_went_through_sockets() {
     assert!(taken.unwrap().parse::<u64>().unwrap() > 3 * 20);
     let short = metrics::page(&server.shell, &server.shared, false);
     assert!(!short.contains("millstream_partition_"), "{short}");
+}
+
+#[tokio::test]
+async fn metrics_tell_how_long_answers_took() {
+    let server = Server::start(MIB).await;
+    server.create("orders", 1);
+    let mut client = server.connect().await;
+    client.write_all(&request(1, 3)).await.unwrap();
+    answer(&mut client).await.unwrap();
+    let fetch = FetchRequest {
+        max_wait_ms: 50,
+        min_bytes: 1,
+        topics: vec![FetchTopic {
+            topic: "orders".into(),
+            partitions: vec![FetchPartition {
+                partition_max_bytes: 1000,
+                ..FetchPartition::default()
+            }],
+            ..FetchTopic::default()
+        }],
+        ..FetchRequest::default()
+    };
+    let fetch = encode_request(8, "test", 4, &fetch).unwrap();
+    client.write_all(&fetch.parts.concat()).await.unwrap();
+    let page = || metrics::page(&server.shell, &server.shared, false);
+    while !page().contains("millstream_requests_total{request=\"Fetch\",version=\"4\"} 1\n") {
+        tokio::task::yield_now().await;
+    }
+    server.clock.advance(Duration::from_millis(700));
+    answer(&mut client).await.unwrap();
+    let page = page();
+    for (request, (le, count)) in [
+        ("Metadata", ("0.0001", 1)),
+        ("Metadata", ("+Inf", 1)),
+        ("Fetch", ("0.3", 0)),
+        ("Fetch", ("1.0", 1)),
+        ("Fetch", ("+Inf", 1)),
+    ] {
+        let name = "millstream_request_duration_seconds_bucket";
+        let line = format!("{name}{{le=\"{le}\",request=\"{request}\"}} {count}");
+        assert!(page.lines().any(|found| found == line), "{line}:\n{page}");
+    }
+    let sum = "millstream_request_duration_seconds_sum{request=\"Fetch\"} 0.7";
+    assert!(page.lines().any(|found| found == sum), "{sum}:\n{page}");
 }
 
 #[tokio::test]
