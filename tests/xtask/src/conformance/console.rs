@@ -154,6 +154,9 @@ impl Client for Console {
             codec,
             "--batch-size",
             "131072",
+            // The tool's own 1.5 s are short where a broker compresses anew beside other work.
+            "--request-timeout-ms",
+            "30000",
             "--command-property",
             "linger.ms=5",
         ]);
