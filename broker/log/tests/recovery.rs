@@ -524,6 +524,41 @@ fn what_was_flushed_before_there_was_a_checkpoint_survives_a_power_cut() {
     }
 }
 
+/// What was served after a start is there after the next, with segments that were begun since the recovery
+/// point and without, in a new leader epoch and in the same.
+#[test]
+fn what_recovery_has_kept_survives_a_power_cut() {
+    for (segment_bytes, epoch) in [(1 << 20, 1), (1 << 20, 2), (400, 1), (400, 2)] {
+        for seed in 0..20 {
+            let mut bench = Bench::new();
+            bench.config.segment_bytes = segment_bytes;
+            let mut log = bench.open();
+            append_in(&mut log, batch(&[0], 100), 1).unwrap();
+            flush(&mut log);
+            bench.noted = log.checkpoint();
+            for number in 1..8 {
+                append_in(&mut log, batch(&[number], 100), epoch).unwrap();
+            }
+            drop(log);
+            bench.disk.end_process();
+            let log = bench.open();
+            assert_eq!(log.flushed_offset(), Offset(8));
+            drop(log);
+            bench.disk.crash(&SimRandom::new(seed));
+            let log = bench.open();
+            let what = format!("seed {seed}, segments of {segment_bytes}, epoch {epoch}");
+            assert_eq!(offsets(&log), (0..8).collect::<Vec<_>>(), "{what}");
+            let ends = [1, epoch].map(|epoch| log.epoch_end_offset(LeaderEpoch(epoch)));
+            let end = |epoch, offset| Some((LeaderEpoch(epoch), Offset(offset)));
+            let expected = match epoch {
+                1 => [end(1, 8), end(1, 8)],
+                _ => [end(1, 1), end(2, 8)],
+            };
+            assert_eq!(ends, expected, "{what}");
+        }
+    }
+}
+
 /// Byte 12 to 15 of a batch: its leader epoch.
 fn set_epoch(bench: &Bench, number: u64, epoch: i32) {
     overwrite(bench, LOG, number * size() + 12, &epoch.to_be_bytes());
