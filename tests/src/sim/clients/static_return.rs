@@ -31,6 +31,12 @@ pub(super) fn check(world: &mut World, members: &[Member]) -> Result<bool, Viola
     if stable_members(world, connection)? != Some(ids) {
         return Ok(false);
     }
+    // A session that ends during the check would be taken for its doing.
+    for who in members.iter().map(Member::who) {
+        if heartbeat(world, connection, &who, member.generation_id())? != ErrorCode::None {
+            return Ok(false);
+        }
+    }
     let former = member.who();
     let nobody = Who {
         member_id: "",
