@@ -3,12 +3,13 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use millstream_protocol::ErrorCode;
 use millstream_protocol::messages::{OffsetFetchRequest, OffsetFetchResponse};
 
 use super::member_requests as requests;
 use super::{Heard, PARTITIONS};
-use crate::sim::checkers::{NONE, Seen, Sent};
+use crate::sim::checkers::{Commits, NONE, Seen, Sent};
 use crate::sim::wire::{OFFSETS_BY_NAME, code, decode, send};
 use crate::sim::world::World;
 use crate::sim::{Violation, violation};
@@ -51,26 +52,40 @@ impl Auditor {
             return Ok(Heard::Nothing);
         };
         self.asked = None;
-        let answer: OffsetFetchResponse<'_> =
-            decode::<OffsetFetchRequest<'_>, _>(&answer, OFFSETS_BY_NAME)?;
-        let group = &answer.groups[0];
-        match code(group.error_code)? {
-            ErrorCode::None => {}
-            ErrorCode::CoordinatorLoadInProgress | ErrorCode::NotCoordinator => {
-                return Ok(Heard::Nothing);
-            }
-            code => return violation(format!("the group's offsets: {code:?}")),
-        }
-        let shown = group.topics.iter().flat_map(|topic| &topic.partitions);
-        let shown: BTreeMap<i32, i64> = shown
-            .map(|partition| (partition.partition_index, partition.committed_offset))
-            .collect();
-        for partition in 0..PARTITIONS {
-            // Asked for all, the broker leaves out what has no offset.
-            let offset = shown.get(&partition).copied().unwrap_or(NONE);
-            world.note(offset as u64);
-            seen.commits.read(sent, partition, offset)?;
-        }
+        hear_offsets(world, &mut seen.commits, &answer, sent)?;
         Ok(Heard::Nothing)
     }
+}
+
+/// Notes the offsets of a group that an answer shows, to a request that was sent as `sent`.
+pub(super) fn hear_offsets(
+    world: &mut World,
+    commits: &mut Commits,
+    answer: &Bytes,
+    sent: Sent,
+) -> Result<(), Violation> {
+    let answer: OffsetFetchResponse<'_> =
+        decode::<OffsetFetchRequest<'_>, _>(answer, OFFSETS_BY_NAME)?;
+    let group = &answer.groups[0];
+    match code(group.error_code)? {
+        ErrorCode::None => {}
+        ErrorCode::CoordinatorLoadInProgress | ErrorCode::NotCoordinator => return Ok(()),
+        code => {
+            return violation(format!(
+                "the offsets of the group {}: {code:?}",
+                group.group_id
+            ));
+        }
+    }
+    let shown = group.topics.iter().flat_map(|topic| &topic.partitions);
+    let shown: BTreeMap<i32, i64> = shown
+        .map(|partition| (partition.partition_index, partition.committed_offset))
+        .collect();
+    for partition in 0..PARTITIONS {
+        // Asked for all, the broker leaves out what has no offset.
+        let offset = shown.get(&partition).copied().unwrap_or(NONE);
+        world.note(offset as u64);
+        commits.read(sent, partition, offset)?;
+    }
+    Ok(())
 }

@@ -2,9 +2,7 @@
 //! (OffsetDelete), or the whole group (DeleteGroups), and looks at them. What was deleted does not come back.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 
-use bytes::Bytes;
 use millstream_protocol::ErrorCode;
 use millstream_protocol::messages::offset_commit_request::{
     OffsetCommitRequestPartition, OffsetCommitRequestTopic,
@@ -15,9 +13,10 @@ use millstream_protocol::messages::offset_delete_request::{
 use millstream_protocol::messages::offset_fetch_request::OffsetFetchRequestGroup;
 use millstream_protocol::messages::{
     DeleteGroupsRequest, DeleteGroupsResponse, OffsetCommitRequest, OffsetCommitResponse,
-    OffsetDeleteRequest, OffsetDeleteResponse, OffsetFetchRequest, OffsetFetchResponse,
+    OffsetDeleteRequest, OffsetDeleteResponse, OffsetFetchRequest,
 };
 
+use super::auditor::hear_offsets;
 use super::{Heard, PARTITIONS, TOPIC};
 use crate::sim::checkers::{Commits, NONE, Seen, Sent};
 use crate::sim::wire::{COMMIT_BY_NAME, OFFSETS_BY_NAME, call, code, decode, send};
@@ -118,7 +117,7 @@ impl Forgetter {
             return violation("an answer to no request");
         };
         match asked {
-            Asked::Look => hear_look(world, commits, &answer, sent)?,
+            Asked::Look => hear_offsets(world, commits, &answer, sent)?,
             Asked::Commit(partitions) => {
                 let answer: OffsetCommitResponse<'_> =
                     decode::<OffsetCommitRequest<'_>, _>(&answer, COMMIT_BY_NAME)?;
@@ -158,35 +157,8 @@ impl Forgetter {
         let connection = world.connect();
         let sent = commits.send();
         let answer = call(world, connection, OFFSETS_BY_NAME, &look())?;
-        hear_look(world, commits, &answer, sent)
+        hear_offsets(world, commits, &answer, sent)
     }
-}
-
-fn hear_look(
-    world: &mut World,
-    commits: &mut Commits,
-    answer: &Bytes,
-    sent: Sent,
-) -> Result<(), Violation> {
-    let answer: OffsetFetchResponse<'_> =
-        decode::<OffsetFetchRequest<'_>, _>(answer, OFFSETS_BY_NAME)?;
-    let group = &answer.groups[0];
-    match code(group.error_code)? {
-        ErrorCode::None => {}
-        ErrorCode::CoordinatorLoadInProgress | ErrorCode::NotCoordinator => return Ok(()),
-        code => return violation(format!("the offsets of the group {GROUP}: {code:?}")),
-    }
-    let shown = group.topics.iter().flat_map(|topic| &topic.partitions);
-    let shown: BTreeMap<i32, i64> = shown
-        .map(|partition| (partition.partition_index, partition.committed_offset))
-        .collect();
-    for partition in 0..PARTITIONS {
-        // Asked for all, the broker leaves out what has no offset.
-        let offset = shown.get(&partition).copied().unwrap_or(NONE);
-        world.note(offset as u64);
-        commits.read(sent, partition, offset)?;
-    }
-    Ok(())
 }
 
 /// What became of a change of these partitions' offsets. Answers whether it was made now.
