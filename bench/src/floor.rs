@@ -37,7 +37,7 @@ pub struct FloorArgs {
     /// How long appends, and round trips, are measured
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_duration)]
     duration: Duration,
-    /// Appends, and round trips, per second; 0 makes them one after the other
+    /// Appends, and round trips, per second, timed from when each was due; 0 makes them one after the other
     #[arg(long, value_name = "N", default_value_t = 0.0)]
     rate: f64,
     /// How many bytes are written in sequence
@@ -60,7 +60,7 @@ struct Floors {
     benchmark: &'static str,
     /// A message of 256 bytes over loopback TCP and back.
     round_trip: Percentiles,
-    /// 4 KiB appended to a file, and `fdatasync`.
+    /// 4 KiB appended to a file, and `fdatasync`. At a rate, all that are due share one.
     append_and_sync: Percentiles,
     /// The `fdatasync` of it alone.
     sync: Percentiles,
@@ -75,6 +75,9 @@ impl FloorArgs {
     pub(crate) fn run(&self) -> anyhow::Result<()> {
         if self.files == 0 || !(1..=1000).contains(&self.writers) {
             bail!("--files must be at least 1, --writers from 1 to 1000");
+        }
+        if !(0.0..=1e6).contains(&self.rate) {
+            bail!("--rate must be from 0 to 1000000 per second");
         }
         let folder = self.directory.join("millstream-bench-floor");
         std::fs::create_dir(&folder)
@@ -111,18 +114,36 @@ impl FloorArgs {
         })
     }
 
-    /// Calls `step` for the given time, at the given rate.
-    fn repeat(&self, mut step: impl FnMut() -> anyhow::Result<()>) -> anyhow::Result<()> {
+    /// Calls `step` for the given time, at the given rate, with the times from which its operations count.
+    /// One that was due while the step before it ran counts from then, and all such come together: what a
+    /// stall keeps waiting is in the latencies, as it is in those of a load that does not wait for answers. How
+    /// late the system wakes this thread is not.
+    fn repeat(&self, mut step: impl FnMut(&[Instant]) -> anyhow::Result<()>) -> anyhow::Result<()> {
+        let interval = (self.rate > 0.0).then(|| Duration::from_secs_f64(1.0 / self.rate));
         let start = Instant::now();
         let mut due = start;
-        while start.elapsed() < self.duration {
-            if self.rate > 0.0 {
-                due += Duration::from_secs_f64(1.0 / self.rate);
-                thread::sleep(due.saturating_duration_since(Instant::now()));
+        let mut from = Vec::new();
+        loop {
+            let now = Instant::now();
+            if now - start >= self.duration {
+                return Ok(());
             }
-            step()?;
+            from.clear();
+            if let Some(interval) = interval {
+                while due <= now {
+                    from.push(due);
+                    due += interval;
+                }
+                if from.is_empty() {
+                    thread::sleep(due - now);
+                    due += interval;
+                }
+            }
+            if from.is_empty() {
+                from.push(Instant::now());
+            }
+            step(&from)?;
         }
-        Ok(())
     }
 
     fn round_trips(&self) -> anyhow::Result<Latencies> {
@@ -141,11 +162,12 @@ impl FloorArgs {
         let mut stream = TcpStream::connect(address)?;
         stream.set_nodelay(true)?;
         let mut message = [1; MESSAGE_BYTES];
-        self.repeat(|| {
-            let sent = Instant::now();
-            stream.write_all(&message)?;
-            stream.read_exact(&mut message)?;
-            latencies.record(sent.elapsed());
+        self.repeat(|due| {
+            for due in due {
+                stream.write_all(&message)?;
+                stream.read_exact(&mut message)?;
+                latencies.record(due.elapsed());
+            }
             Ok(())
         })?;
         drop(stream);
@@ -157,13 +179,14 @@ impl FloorArgs {
     fn appends(&self, mut file: &File) -> anyhow::Result<(Latencies, Latencies)> {
         let (mut both, mut sync) = (Latencies::new(), Latencies::new());
         let bytes = [7; APPEND_BYTES];
-        self.repeat(|| {
-            let start = Instant::now();
-            file.write_all(&bytes)?;
+        self.repeat(|due| {
+            for _ in due {
+                file.write_all(&bytes)?;
+            }
             let written = Instant::now();
             file.sync_data()?;
             sync.record(written.elapsed());
-            both.record(start.elapsed());
+            due.iter().for_each(|due| both.record(due.elapsed()));
             Ok(())
         })?;
         Ok((both, sync))

@@ -201,11 +201,15 @@ impl Shell {
         let work = &self.flushers[directory];
         while work.take(None).is_some() {
             let mut effects = Vec::new();
-            while let Some(round) = self.node.begin_flush(directory, &mut effects) {
+            while let Some(next) = self.node.next_flush(directory) {
                 if self.node.awaits_flush(directory) {
                     // For another thread, side by side with this one.
                     work.give(|()| {});
                 }
+                thread::sleep(next.gather);
+                let Some(round) = self.node.begin_flush(next, &mut effects) else {
+                    continue;
+                };
                 let synced = self.node.sync(&round);
                 self.node.end_flush(round, synced, &mut effects);
                 self.carry_out(std::mem::take(&mut effects));

@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use millstream_env::{Disk, File, Volume};
 use millstream_log::{Checkpoint, FlushEnd, Noted, Room};
-use millstream_model::{DirectoryId, TopicId};
+use millstream_model::{DirectoryId, Instant, TopicId};
 use millstream_replica::HostedPartition;
 
-use crate::flush_queue::{Ended, FlushQueue, Taken};
+use crate::flush_queue::{Ended, FlushQueue, Running, Taken};
 use crate::room::DirectoryRoom;
 
 /// One log directory.
@@ -100,13 +100,14 @@ impl LogDirectory {
     }
 
     /// Takes partitions for a round: the one that has waited longest, or all where one sync of the
-    /// whole file system is cheaper. After a failed sync there is nothing to take any more.
-    pub(crate) fn take_dirty(&self) -> Vec<Taken> {
+    /// whole file system is cheaper, and how long the round may wait before it begins. After a failed sync
+    /// there is nothing to take any more.
+    pub(crate) fn take_dirty(&self, now: Instant) -> (Vec<Taken>, Duration) {
         let mut flushes = self.flushes();
         if self.has_failed() {
             flushes.clear();
         }
-        flushes.take(self.whole_sync_files_min())
+        flushes.take(self.whole_sync_files_min(), now)
     }
 
     /// A partition's part in a round has ended. Answers what may be published now.
@@ -120,9 +121,19 @@ impl LogDirectory {
         self.flushes().put_back(&taken.partition, taken.ticket)
     }
 
-    /// A round has taken so long to sync.
-    pub(crate) fn note_synced(&self, took: Duration) {
-        self.flushes().note_synced(took);
+    /// A round begins.
+    pub(crate) fn begin_round(&self) -> Running {
+        self.flushes().begin_round()
+    }
+
+    /// A round had nothing to sync.
+    pub(crate) fn drop_round(&self, round: Running) {
+        self.flushes().drop_round(round);
+    }
+
+    /// A round has ended, and has taken so long to sync so many bytes.
+    pub(crate) fn end_round(&self, round: Running, took: Duration, bytes: u64) {
+        self.flushes().end_round(round, took, bytes);
     }
 
     /// Whether partitions wait for a round.

@@ -25,6 +25,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use millstream_api::Effect;
 use millstream_env::File;
@@ -32,12 +33,29 @@ use millstream_log::{FlushBeside, FlushEnd, FlushWork};
 use millstream_model::Instant;
 use millstream_replica::HostedPartition;
 
-use crate::flush_queue::{Ended, Taken};
+use crate::flush_queue::{Ended, Running, Taken};
 use crate::{LogDirectory, Node};
+
+/// What is next: a round that may begin after a while.
+pub struct NextRound {
+    directory: usize,
+    taken: Vec<Taken>,
+    /// How long it lets batches gather first, while an earlier round of its partition is syncing.
+    pub gather: Duration,
+}
+
+impl NextRound {
+    /// Which log directory it is of.
+    #[must_use]
+    pub fn directory(&self) -> usize {
+        self.directory
+    }
+}
 
 /// What a round took.
 pub struct FlushRound {
     directory: usize,
+    running: Running,
     ends: Vec<(Taken, FlushEnd)>,
     began: Instant,
     files: Vec<Arc<dyn File>>,
@@ -57,7 +75,10 @@ impl Node {
     /// Runs flush rounds of a directory, one after the other, until nothing waits.
     pub fn flush(&self, directory: usize) -> Vec<Effect> {
         let mut effects = Vec::new();
-        while let Some(round) = self.begin_flush(directory, &mut effects) {
+        while let Some(next) = self.next_flush(directory) {
+            let Some(round) = self.begin_flush(next, &mut effects) else {
+                continue;
+            };
             let synced = self.sync(&round);
             self.end_flush(round, synced, &mut effects);
         }
@@ -69,37 +90,42 @@ impl Node {
         self.directories[directory].is_dirty()
     }
 
-    /// Begins a round: takes the ends of partitions and what must be synced for them. `None` when
-    /// none has anything to sync.
-    pub fn begin_flush(&self, directory: usize, effects: &mut Vec<Effect>) -> Option<FlushRound> {
-        loop {
-            let taken = self.directories[directory].take_dirty();
-            if taken.is_empty() {
-                return None;
-            }
-            let round = self.take_ends(directory, taken, effects);
-            if !round.ends.is_empty() {
-                self.broker.gates.begin_round(directory, round.began);
-                return Some(round);
-            }
-            self.note_flushed(directory, round.bytes, effects);
-        }
+    /// Takes the partitions of the next round. `None` when none waits. What is appended to them until
+    /// the round begins is in it.
+    pub fn next_flush(&self, directory: usize) -> Option<NextRound> {
+        let (taken, gather) = self.directories[directory].take_dirty(self.now());
+        (!taken.is_empty()).then_some(NextRound {
+            directory,
+            taken,
+            gather,
+        })
     }
 
-    fn take_ends(
-        &self,
-        directory: usize,
-        taken: Vec<Taken>,
-        effects: &mut Vec<Effect>,
-    ) -> FlushRound {
+    /// Begins a round: takes the ends of partitions and what must be synced for them. `None` when
+    /// none has anything to sync.
+    pub fn begin_flush(&self, next: NextRound, effects: &mut Vec<Effect>) -> Option<FlushRound> {
+        let directory = &self.directories[next.directory];
         let mut round = FlushRound {
-            directory,
-            ends: Vec::with_capacity(taken.len()),
+            directory: next.directory,
+            running: directory.begin_round(),
+            ends: Vec::with_capacity(next.taken.len()),
             began: self.now(),
-            files: Vec::with_capacity(taken.len()),
+            files: Vec::with_capacity(next.taken.len()),
             directories: Vec::new(),
             bytes: 0,
         };
+        self.take_ends(&mut round, next.taken, effects);
+        if round.ends.is_empty() {
+            directory.drop_round(round.running);
+            self.note_flushed(round.directory, round.bytes, effects);
+            return None;
+        }
+        self.broker.gates.begin_round(round.directory, round.began);
+        Some(round)
+    }
+
+    fn take_ends(&self, round: &mut FlushRound, taken: Vec<Taken>, effects: &mut Vec<Effect>) {
+        let directory = &self.directories[round.directory];
         let mut names = BTreeSet::new();
         for taken in taken {
             let bytes = taken.partition.take_unflushed();
@@ -112,17 +138,16 @@ impl Node {
                     round.ends.push((taken, work.end));
                     continue;
                 }
-                FlushBeside::Nothing => self.directories[directory].release(&taken, Ended::Idle),
+                FlushBeside::Nothing => directory.release(&taken, Ended::Idle),
                 FlushBeside::Wait => {
                     round.bytes -= bytes;
                     taken.partition.note_unflushed(bytes);
-                    self.directories[directory].put_back(&taken)
+                    directory.put_back(&taken)
                 }
             };
             self.publish(&taken.partition, durable, effects);
         }
         round.directories.extend(names);
-        round
     }
 
     fn take_end(&self, taken: &Taken, effects: &mut Vec<Effect>) -> FlushBeside {
@@ -171,7 +196,8 @@ impl Node {
         let gates = &self.broker.gates;
         gates.end_round(round.directory, round.began, self.now());
         let directory = &self.directories[round.directory];
-        directory.note_synced(self.now().since(round.began));
+        let took = self.now().since(round.began);
+        directory.end_round(round.running, took, round.bytes);
         // Another round may have been told of what this one lost.
         if synced.is_err() || directory.has_failed() {
             for (taken, _) in &round.ends {

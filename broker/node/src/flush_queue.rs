@@ -5,19 +5,30 @@
 //! for a sync that it is too late for before its own begins. There a partition may be in a few rounds
 //! side by side. Their ends are published in the order in which the rounds began: a later round says
 //! nothing of what an earlier one is still syncing, and after one that failed nothing is published.
+//! They begin evenly spread over the time of a sync. All at once, each would take a batch or two, and the
+//! batches that come after would wait for a whole sync to end before their own begins.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use millstream_log::FlushEnd;
-use millstream_model::TopicId;
+use millstream_model::{Instant, TopicId};
 use millstream_replica::HostedPartition;
 
 /// Rounds of one partition at a time on a disk that syncs slowly.
 const ROUNDS_MAX: usize = 4;
-/// From here on a sync is slow: a few times what another one costs the processor.
+/// From here on a sync is slow, beside the time that its bytes take: a few times what another one costs the
+/// processor.
 const SLOW_SYNC: Duration = Duration::from_millis(2);
+/// The time that the bytes of a sync take: 400 MB/s. Rounds side by side would not make it shorter.
+const PICOSECONDS_PER_BYTE: u64 = 2_500;
+/// How many rounds that nothing else was beside tell how long a sync takes: the shortest of them.
+const SAMPLES: usize = 4;
+/// After so many rounds beside others partitions are in one at a time until one was alone.
+const ROUNDS_BETWEEN_SAMPLES: u64 = 256;
+/// The longest that a round lets batches gather while an earlier one of its partition is syncing.
+const GATHER_MAX: Duration = Duration::from_millis(5);
 /// Of how many rounds the last ones are the mean of.
 const MEMORY: u32 = 8;
 
@@ -30,6 +41,12 @@ pub(crate) struct FlushQueue {
     in_rounds: BTreeMap<Key, Rounds>,
     /// A moving mean of how long a round takes to sync.
     usual: Duration,
+    /// How long the last rounds that nothing was beside took, without the time of their bytes.
+    alone: [Duration; SAMPLES],
+    /// Rounds that ended since the last of those.
+    since_alone: u64,
+    begun: u64,
+    running: u64,
 }
 
 /// A partition that a round takes.
@@ -39,6 +56,13 @@ pub(crate) struct Taken {
     pub(crate) ticket: Ticket,
     /// Whether an earlier round of the partition is still syncing.
     pub(crate) is_beside_another: bool,
+}
+
+/// A round between its beginning and its end.
+#[derive(Debug)]
+pub(crate) struct Running {
+    number: u64,
+    began_alone: bool,
 }
 
 /// The place of a round among those of its partition.
@@ -63,6 +87,8 @@ struct Rounds {
     first: u64,
     /// In the order in which they began; `None` while they run.
     ends: VecDeque<Option<Ended>>,
+    /// When the last of them began.
+    began: Instant,
     /// It was appended to since, and waits until it may be in another round.
     is_dirty: bool,
 }
@@ -85,17 +111,23 @@ impl FlushQueue {
     }
 
     /// Takes partitions for a round: the one that has waited longest, or all if they are as many as
-    /// `all_from`.
-    pub(crate) fn take(&mut self, all_from: usize) -> Vec<Taken> {
+    /// `all_from`. Answers also how long the round may wait before it begins.
+    pub(crate) fn take(&mut self, all_from: usize, now: Instant) -> (Vec<Taken>, Duration) {
         let count = match self.waiting.len() {
             all if all >= all_from => all,
             some => some.min(1),
         };
+        let spread = (self.usual / ROUNDS_MAX as u32).min(GATHER_MAX);
         let in_rounds = &mut self.in_rounds;
+        let mut gather = Duration::ZERO;
         let taken = self.waiting.drain(..count).map(|partition| {
             let rounds = in_rounds.entry(key(&partition)).or_default();
             let ticket = Ticket(rounds.first + rounds.ends.len() as u64);
             let is_beside_another = !rounds.ends.is_empty();
+            if is_beside_another && count == 1 {
+                gather = rounds.began.after(spread).since(now);
+            }
+            rounds.began = now.after(gather);
             rounds.ends.push_back(None);
             Taken {
                 partition,
@@ -103,7 +135,7 @@ impl FlushQueue {
                 is_beside_another,
             }
         });
-        taken.collect()
+        (taken.collect(), gather)
     }
 
     /// A partition was taken and cannot be in this round: it waits for the end of another.
@@ -159,9 +191,32 @@ impl FlushQueue {
         durable
     }
 
-    /// A round has taken so long to sync.
-    pub(crate) fn note_synced(&mut self, took: Duration) {
+    /// A round begins.
+    pub(crate) fn begin_round(&mut self) -> Running {
+        self.begun += 1;
+        self.running += 1;
+        Running {
+            number: self.begun,
+            began_alone: self.running == 1,
+        }
+    }
+
+    /// A round had nothing to sync.
+    pub(crate) fn drop_round(&mut self, _round: Running) {
+        self.running -= 1;
+    }
+
+    /// A round has ended, and has taken so long to sync so many bytes.
+    pub(crate) fn end_round(&mut self, round: Running, took: Duration, bytes: u64) {
+        self.running -= 1;
         self.usual = (self.usual * (MEMORY - 1) + took) / MEMORY;
+        self.since_alone += 1;
+        if round.began_alone && round.number == self.begun {
+            let of_bytes = Duration::from_nanos(bytes.saturating_mul(PICOSECONDS_PER_BYTE) / 1_000);
+            self.alone.rotate_right(1);
+            self.alone[0] = took.saturating_sub(of_bytes);
+            self.since_alone = 0;
+        }
     }
 
     /// The directory has failed: there is nothing to take any more.
@@ -175,7 +230,8 @@ impl FlushQueue {
     }
 
     fn rounds_max(&self) -> usize {
-        match self.usual >= SLOW_SYNC {
+        let is_slow = self.alone.iter().all(|took| *took >= SLOW_SYNC);
+        match is_slow && self.since_alone < ROUNDS_BETWEEN_SAMPLES {
             true => ROUNDS_MAX,
             false => 1,
         }
@@ -203,6 +259,7 @@ mod tests {
     fn on_slow_disk() -> FlushQueue {
         FlushQueue {
             usual: SLOW_SYNC,
+            alone: [SLOW_SYNC; SAMPLES],
             ..FlushQueue::default()
         }
     }
@@ -213,7 +270,7 @@ mod tests {
 
     /// Takes the one partition that waits.
     fn take(queue: &mut FlushQueue) -> Ticket {
-        let taken = queue.take(usize::MAX);
+        let (taken, _) = queue.take(usize::MAX, Instant(0));
         assert_eq!(taken.len(), 1);
         taken[0].ticket
     }
@@ -238,8 +295,8 @@ mod tests {
         for number in 0..5 {
             assert!(queue.push(partition(number)));
         }
-        assert_eq!(queue.take(6).len(), 1);
-        assert_eq!(queue.take(4).len(), 4);
+        assert_eq!(queue.take(6, Instant(0)).0.len(), 1);
+        assert_eq!(queue.take(4, Instant(0)).0.len(), 4);
     }
 
     #[test]
@@ -263,6 +320,35 @@ mod tests {
     }
 
     #[test]
+    fn rounds_of_a_partition_begin_evenly_spread() {
+        let mut queue = on_slow_disk();
+        let one = partition(0);
+        let spread = SLOW_SYNC / ROUNDS_MAX as u32;
+        let mut begins = |now: u64| {
+            let now = Instant(0).after(Duration::from_micros(now));
+            queue.push(Arc::clone(&one));
+            let (taken, gather) = queue.take(usize::MAX, now);
+            assert_eq!(taken.len(), 1);
+            gather
+        };
+        assert_eq!(begins(10_000), Duration::ZERO, "none before it");
+        assert_eq!(begins(10_100), spread - Duration::from_micros(100));
+        assert_eq!(begins(10_600), spread - Duration::from_micros(100));
+        assert_eq!(begins(12_000), Duration::ZERO, "long after the last began");
+    }
+
+    #[test]
+    fn a_round_does_not_gather_for_long_on_a_disk_that_stalls() {
+        let mut queue = on_slow_disk();
+        round(&mut queue, Duration::from_secs(60), 0);
+        let one = partition(0);
+        queue.push(Arc::clone(&one));
+        take(&mut queue);
+        queue.push(Arc::clone(&one));
+        assert_eq!(queue.take(usize::MAX, Instant(0)).1, GATHER_MAX);
+    }
+
+    #[test]
     fn nothing_is_published_after_a_failed_round() {
         let mut queue = on_slow_disk();
         let one = partition(0);
@@ -281,30 +367,78 @@ mod tests {
         queue.push(Arc::clone(&one));
         let first = take(&mut queue);
         queue.push(Arc::clone(&one));
-        let second = queue.take(usize::MAX);
+        let (second, _) = queue.take(usize::MAX, Instant(0));
         assert!(second[0].is_beside_another);
         assert_eq!(queue.put_back(&one, second[0].ticket), []);
         assert!(!queue.is_waiting(), "or a flusher would spin");
         queue.push(Arc::clone(&one));
-        let again = queue.take(usize::MAX);
+        let (again, _) = queue.take(usize::MAX, Instant(0));
         assert_eq!(queue.put_back(&one, again[0].ticket), []);
         assert!(!queue.is_waiting(), "or a flusher would spin");
         assert_eq!(queue.release(&one, first, Ended::Synced(end(1))), [end(1)]);
-        let third = queue.take(usize::MAX);
+        let (third, _) = queue.take(usize::MAX, Instant(0));
         assert!(!third[0].is_beside_another);
         // The one it waited for may have ended meanwhile.
         assert_eq!(queue.put_back(&one, third[0].ticket), []);
         assert!(queue.is_waiting());
     }
 
+    /// A round that nothing is beside.
+    fn round(queue: &mut FlushQueue, took: Duration, bytes: u64) {
+        let round = queue.begin_round();
+        queue.end_round(round, took, bytes);
+    }
+
     #[test]
-    fn a_disk_is_slow_by_the_mean_of_its_rounds() {
+    fn a_disk_is_slow_by_the_quickest_of_the_last_rounds_alone() {
         let mut queue = FlushQueue::default();
-        queue.note_synced(8 * SLOW_SYNC);
-        assert_eq!(queue.rounds_max(), ROUNDS_MAX);
-        for _ in 0..4 {
-            queue.note_synced(Duration::ZERO);
+        for _ in 1..SAMPLES {
+            round(&mut queue, SLOW_SYNC, 0);
         }
         assert_eq!(queue.rounds_max(), 1);
+        round(&mut queue, SLOW_SYNC, 0);
+        assert_eq!(queue.rounds_max(), ROUNDS_MAX);
+        round(&mut queue, SLOW_SYNC / 2, 0);
+        assert_eq!(queue.rounds_max(), 1);
+    }
+
+    #[test]
+    fn a_disk_is_not_slow_because_a_sync_has_many_bytes() {
+        let mut queue = FlushQueue::default();
+        for _ in 0..SAMPLES {
+            round(&mut queue, Duration::from_micros(2_100), 640 << 10);
+        }
+        assert_eq!(queue.rounds_max(), 1);
+        for _ in 0..SAMPLES {
+            round(&mut queue, Duration::from_micros(7_100), 640 << 10);
+        }
+        assert_eq!(queue.rounds_max(), ROUNDS_MAX);
+    }
+
+    #[test]
+    fn a_disk_is_not_slow_because_rounds_are_beside_each_other() {
+        let mut queue = FlushQueue::default();
+        let took = 2 * SLOW_SYNC;
+        let mut last = queue.begin_round();
+        for _ in 0..10 {
+            let next = queue.begin_round();
+            queue.end_round(std::mem::replace(&mut last, next), took, 0);
+        }
+        assert_eq!(queue.rounds_max(), 1);
+    }
+
+    #[test]
+    fn on_a_slow_disk_a_round_is_alone_now_and_then() {
+        let mut queue = on_slow_disk();
+        let mut last = queue.begin_round();
+        for _ in 0..ROUNDS_BETWEEN_SAMPLES {
+            assert_eq!(queue.rounds_max(), ROUNDS_MAX);
+            let next = queue.begin_round();
+            queue.end_round(std::mem::replace(&mut last, next), SLOW_SYNC, 0);
+        }
+        assert_eq!(queue.rounds_max(), 1);
+        queue.end_round(last, SLOW_SYNC, 0);
+        round(&mut queue, SLOW_SYNC, 0);
+        assert_eq!(queue.rounds_max(), ROUNDS_MAX);
     }
 }

@@ -30,7 +30,7 @@ mod sweep;
 
 pub use compaction::{CompactionConfig, Pause};
 pub use directories::LogDirectory;
-pub use flush::FlushRound;
+pub use flush::{FlushRound, NextRound};
 pub use node::{Node, NodeConfig};
 pub use open::{OpenError, check_metadata};
 pub use queue::QueueRest;

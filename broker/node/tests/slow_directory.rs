@@ -443,7 +443,8 @@ fn a_round_that_synced_beside_one_that_failed_is_not_believed() {
             };
             bench.node.queue_flush(partition);
         }
-        bench.node.begin_flush(0, &mut bench.effects).unwrap()
+        let next = bench.node.next_flush(0).unwrap();
+        bench.node.begin_flush(next, &mut bench.effects).unwrap()
     });
     let [first, second] = rounds;
     bench.disks.get(DATA).fail_next_sync();

@@ -12,7 +12,7 @@ use millstream_env::sim::{SimClock, SimCounts, SimDisk, SimFaults, SimRandom};
 use millstream_log::{HealthLimits, ScrubOutcome};
 use millstream_metadata::ControllerSettings;
 use millstream_model::{Instant, RequestToken, WallTime};
-use millstream_node::{CompactionConfig, FlushRound, Node, NodeConfig, QueueRest};
+use millstream_node::{CompactionConfig, FlushRound, NextRound, Node, NodeConfig, QueueRest};
 
 use super::connections::Connection;
 use super::damage::Damage;
@@ -49,7 +49,8 @@ const QUEUED_BYTES_MAX: usize = 4_000;
 /// A piece of work of one of the shell's threads or connections.
 #[derive(Clone, Copy)]
 enum Work {
-    BeginFlush(usize),
+    TakeFlush(usize),
+    BeginFlush,
     EndFlush,
     RunQueue(usize),
     Propose,
@@ -82,6 +83,8 @@ pub(crate) struct World {
     node: Option<Node>,
     pub(super) connections: BTreeMap<u64, Connection>,
     pub(super) connections_made: u64,
+    /// Flush rounds that let batches gather before they begin.
+    gathering: VecDeque<NextRound>,
     /// Flush rounds that have begun, by their directory, and what their syncs gave where these are over.
     rounds: Vec<(usize, FlushRound, Option<io::Result<()>>)>,
     /// Directories whose threads have something to do, and from when on.
@@ -146,6 +149,7 @@ impl World {
             node: None,
             connections: BTreeMap::new(),
             connections_made: 0,
+            gathering: VecDeque::new(),
             rounds: Vec::new(),
             queues: BTreeMap::new(),
             proposals: VecDeque::new(),
@@ -261,6 +265,7 @@ impl World {
     pub(super) fn forget_process(&mut self) {
         self.node = None;
         self.connections.clear();
+        self.gathering.clear();
         self.rounds.clear();
         self.queues.clear();
         self.proposals.clear();
@@ -419,7 +424,8 @@ impl World {
         }
         let chosen = self.random.below(ready.len() as u64) as usize;
         match ready[chosen] {
-            Work::BeginFlush(directory) => self.begin_flush(directory),
+            Work::TakeFlush(directory) => self.take_flush(directory),
+            Work::BeginFlush => self.begin_flush(),
             Work::EndFlush => self.end_flush(),
             Work::DeleteRecords => {
                 if let Some((token, records)) = self.deletions.pop_front() {
@@ -454,14 +460,27 @@ impl World {
         Ok(())
     }
 
-    /// Begins a flush round. Its sync may be over at once, or not before it ends: what is written
-    /// between the two is durable, or is not.
-    fn begin_flush(&mut self, directory: usize) {
+    /// Takes what is in the next flush round. It begins at once, or lets batches gather.
+    fn take_flush(&mut self, directory: usize) {
         if self.is_put_off(directory) {
             return;
         }
+        let next = self.node().next_flush(directory);
+        self.gathering.extend(next);
+        if self.random.chance(50) {
+            self.begin_flush();
+        }
+    }
+
+    /// Begins a flush round. Its sync may be over at once, or not before it ends: what is written
+    /// between the two is durable, or is not.
+    fn begin_flush(&mut self) {
+        let Some(next) = self.gathering.pop_front() else {
+            return;
+        };
+        let directory = next.directory();
         let mut effects = Vec::new();
-        if let Some(round) = self.node().begin_flush(directory, &mut effects) {
+        if let Some(round) = self.node().begin_flush(next, &mut effects) {
             let synced = self.random.chance(50).then(|| self.node().sync(&round));
             self.rounds.push((directory, round, synced));
         }
@@ -507,8 +526,10 @@ impl World {
     fn ready(&self) -> Vec<Work> {
         let now = self.clock.now();
         let is_busy = |directory: usize| {
-            let rounds = self.rounds.iter().filter(|round| round.0 == directory);
-            rounds.count() == ROUNDS_MAX
+            let rounds = self.rounds.iter().map(|round| round.0);
+            let gathering = self.gathering.iter().map(NextRound::directory);
+            let all = rounds.chain(gathering).filter(|one| *one == directory);
+            all.count() == ROUNDS_MAX
         };
         let begins =
             |directory: &usize| !is_busy(*directory) && self.node().awaits_flush(*directory);
@@ -516,6 +537,7 @@ impl World {
         let queue = self.queues.iter().find(|(_, at)| **at <= now);
         let timer = self.timers.iter().find(|(_, at)| **at <= now);
         let ready = [
+            (!self.gathering.is_empty()).then_some(Work::BeginFlush),
             (!self.rounds.is_empty()).then_some(Work::EndFlush),
             queue.map(|(directory, _)| Work::RunQueue(*directory)),
             (!self.proposals.is_empty()).then_some(Work::Propose),
@@ -525,7 +547,7 @@ impl World {
             self.waited_enough().map(Work::TimeOut),
             (!self.news.is_empty()).then_some(Work::Deliver),
         ];
-        let begin = begin.map(Work::BeginFlush);
+        let begin = begin.map(Work::TakeFlush);
         begin.chain(ready.into_iter().flatten()).collect()
     }
 

@@ -1,21 +1,31 @@
 //! `cargo xtask long durability ROUNDS`: what it costs that acknowledged means durable, beside what the
 //! machine can do at best (`millstream bench floor`) and beside `millstream.durability=replicated`.
 //!
-//! Every throughput is measured with both durabilities in turn and ends with a `syncfs` inside its time.
+//! Every throughput is measured with both durabilities in turn and ends with a `syncfs` inside its time. Before
+//! each measurement what was removed is synced and the disk rests: a file system still frees blocks then, and
+//! ext4 without a journal is slow to make a file where one was removed in the last seconds.
 //! A warm-up first fills the page cache, and its directory stays: on a virtual machine new memory, and
 //! memory that was free for a while, is slow at its first touch.
+//!
+//! What is wanted holds for the median of the rounds, which is printed at the end.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread;
 use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::conformance::{Broker, Kind};
-use crate::measure::{bench, number, shown};
+use crate::measure::{bench, median, number, shown};
+use crate::process::output;
 use crate::tally::{Report, Tally};
 use crate::tools::{first_missing, target};
 
+/// How long the disk rests before a measurement.
+const REST: Duration = Duration::from_secs(7);
 /// What is added to each sync in the runs on a slow disk.
 const SYNC_DELAY: Duration = Duration::from_millis(5);
 const LATENCY: [&str; 5] = [
@@ -56,10 +66,19 @@ const LOADS: [Load; 4] = [
     },
 ];
 
+/// What a ratio must be.
+#[derive(Clone, Copy)]
+enum Wanted {
+    AtMost(f64),
+    AtLeast(f64),
+}
+
 struct Durability<'a> {
     millstream: &'a Path,
     folder: PathBuf,
     report: Report,
+    /// What was measured in each round.
+    ratios: BTreeMap<String, (Wanted, Vec<f64>)>,
 }
 
 /// Measures so many rounds and prints a table for each.
@@ -68,6 +87,7 @@ pub fn run(rounds: u64, millstream: &Path) -> Tally {
         millstream,
         folder: target().join("durability"),
         report: Report::new("durability"),
+        ratios: BTreeMap::new(),
     };
     for round in 1..=rounds {
         let warm = durability.warm_up();
@@ -92,6 +112,7 @@ pub fn run(rounds: u64, millstream: &Path) -> Tally {
             throughput,
         );
     }
+    durability.judge();
     if let Err(e) = fs::remove_dir_all(&durability.folder) {
         println!("{}: {e}", durability.folder.display());
     }
@@ -111,6 +132,7 @@ impl Durability<'_> {
             binary: self.millstream.to_owned(),
         };
         let mut broker = Broker::new(kind, &self.folder.join(place))?;
+        settle()?;
         broker.delay_syncs(delay);
         broker.start(&[("millstream.durability", durability)])?;
         let id = broker.id().ok_or("the broker does not run")?.to_string();
@@ -134,12 +156,37 @@ impl Durability<'_> {
             .map(drop)
     }
 
-    fn latency(&self) -> Result<(), String> {
+    fn note(&mut self, what: &str, wanted: Wanted, ratio: f64) {
+        let noted = self.ratios.entry(what.to_owned());
+        noted.or_insert((wanted, Vec::new())).1.push(ratio);
+    }
+
+    /// Whether the medians are what is wanted.
+    fn judge(&mut self) {
+        for (what, (wanted, ratios)) in std::mem::take(&mut self.ratios) {
+            let median = median(&ratios);
+            let (is_met, bound) = match wanted {
+                Wanted::AtMost(bound) => (median <= bound, format!("at most {bound}")),
+                Wanted::AtLeast(bound) => (median >= bound, format!("at least {bound}")),
+            };
+            let all: Vec<String> = ratios.into_iter().map(shown).collect();
+            let found = format!("{} ({}), {bound}", shown(median), all.join(", "));
+            let outcome = match is_met {
+                true => Ok(()),
+                false => Err("not met".to_owned()),
+            };
+            self.report.check(&format!("{what}: {found}"), outcome);
+        }
+    }
+
+    fn latency(&mut self) -> Result<(), String> {
         let folder = self.folder.display().to_string();
+        settle()?;
         let floor = [
             "floor",
             "--rate=1000",
-            "--duration=10s",
+            "--duration=20s",
+            "--bytes=64m",
             "--directory",
             &folder,
         ];
@@ -171,6 +218,25 @@ impl Durability<'_> {
             shown(p99),
             shown(p99 / sync_p99)
         );
+        self.note(
+            "acknowledgement p50 to the floor",
+            Wanted::AtMost(1.5),
+            p50 / floor_p50,
+        );
+        self.note(
+            "acknowledgement p99 to the floor",
+            Wanted::AtMost(10.0),
+            p99 / sync_p99,
+        );
+        Ok(())
+    }
+
+    /// What the disk can do, beside the throughputs.
+    fn disk(&self) -> Result<(), String> {
+        let folder = self.folder.display().to_string();
+        settle()?;
+        let floor = ["floor", "--duration=1s", "--directory", &folder];
+        let floor = bench(self.millstream, &floor)?;
         println!(
             "the disk: {} MB/s in sequence, {} MB/s in batches of 64 KiB to 500 files by 20 writers, each synced",
             shown(number(&floor, "/sequential_write/megabytes_per_second")?),
@@ -179,7 +245,9 @@ impl Durability<'_> {
         Ok(())
     }
 
-    fn throughputs(&self, delay: Duration) -> Result<(), String> {
+    fn throughputs(&mut self, delay: Duration) -> Result<(), String> {
+        let wanted = Wanted::AtLeast(if delay.is_zero() { 0.8 } else { 0.5 });
+        self.disk()?;
         println!(
             "| {} ms more for each sync | fsync, MB/s | replicated, MB/s | share | fsync: CPU s/GB, p50, p99 ms |",
             delay.as_millis()
@@ -196,12 +264,15 @@ impl Durability<'_> {
                 return Err("two durabilities are measured".to_owned());
             };
             let rate = |of| number(of, "/throughput/megabytes_per_second");
+            let share = rate(fsync)? / rate(replicated)?;
+            let what = format!("{} ms more, {}", delay.as_millis(), load.name);
+            self.note(&what, wanted, share);
             println!(
                 "| {} | {} | {} | {:.0} % | {}, {}, {} |",
                 load.name,
                 shown(rate(fsync)?),
                 shown(rate(replicated)?),
-                100.0 * rate(fsync)? / rate(replicated)?,
+                100.0 * share,
                 shown(number(fsync, "/broker/cpu_seconds_per_gb")?),
                 shown(number(fsync, "/acknowledgement/p50_ms")?),
                 shown(number(fsync, "/acknowledgement/p99_ms")?)
@@ -209,4 +280,14 @@ impl Durability<'_> {
         }
         Ok(())
     }
+}
+
+/// What was removed is removed from the disk too, and the disk has rested.
+fn settle() -> Result<(), String> {
+    let (ok, out, err) = output(&mut Command::new("sync"), Duration::from_secs(300))?;
+    if !ok {
+        return Err(format!("sync: {out}{err}"));
+    }
+    thread::sleep(REST);
+    Ok(())
 }

@@ -14,6 +14,8 @@ use crate::tally::Report;
 
 const DUMP: &str = "org.apache.kafka.tools.DumpLogSegments";
 const DUMP_MAX: Duration = Duration::from_secs(300);
+/// What Kafka's reader, which prints every record, gets more for each MiB of the files.
+const DUMP_MAX_PER_MIB: Duration = Duration::from_secs(2);
 /// Bytes of one `--files`: Linux takes 128 KiB as one argument (`MAX_ARG_STRLEN`).
 const LIST_MAX: usize = 64 << 10;
 /// What the reader says when something is wrong.
@@ -183,7 +185,12 @@ fn dump_list(
         .collect();
     let mut command = java(jars, DUMP);
     command.args(options).args(["--files", &list.join(",")]);
-    let mut process = Process::start(&mut command, DUMP_MAX).map_err(|e| e.to_string())?;
+    let bytes: u64 = files
+        .iter()
+        .filter_map(|file| Some(file.metadata().ok()?.len()))
+        .sum();
+    let limit = DUMP_MAX + DUMP_MAX_PER_MIB * (bytes >> 20) as u32;
+    let mut process = Process::start(&mut command, limit).map_err(|e| e.to_string())?;
     let err = collect(process.take_stderr());
     let out = BufReader::with_capacity(1 << 18, process.take_stdout().ok_or("no standard output")?);
     let (mut read, mut records, mut complaint, mut about) = (0, 0u64, None, String::new());
