@@ -10,6 +10,7 @@ use millstream::config::{Config, Sources, environment};
 use millstream::exit::Failure;
 use millstream::log_command::LogCommand;
 use millstream::{logging, server};
+use millstream_env::set_around_waits;
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
@@ -41,6 +42,8 @@ fn serve(args: &ServeArgs) -> Result<(), Failure> {
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
+    // A thread of the runtime that waits for a disk hands its other connections to another one.
+    set_around_waits(|wait| tokio::task::block_in_place(wait));
     runtime.block_on(server::run(loaded.config))?;
     Ok(())
 }

@@ -19,6 +19,7 @@ mod seam;
 pub mod sim;
 mod sockets;
 mod volume;
+mod waits;
 
 pub use descriptors::raise_descriptor_limit;
 pub use failure::{is_disk_failure, is_out_of_room};
@@ -27,3 +28,4 @@ pub use read_only::ReadOnlyDisk;
 pub use real::{RealClock, RealDisk, RealRandom};
 pub use seam::{Clock, DirectoryEntry, Disk, File, Random, Space, Volume};
 pub use sockets::notice_lost_peers;
+pub use waits::{AroundWait, ColdRead, set_around_waits, without_waiting};

@@ -11,7 +11,8 @@ use std::time::{Instant as StdInstant, SystemTime, UNIX_EPOCH};
 use millstream_model::{Instant, WallTime};
 
 use crate::volume::RealVolume;
-use crate::{Clock, DirectoryEntry, Disk, File, Random, Space, Volume};
+use crate::waits;
+use crate::{Clock, ColdRead, DirectoryEntry, Disk, File, Random, Space, Volume};
 
 /// As large as the largest piece that the page cache keeps a file in (a huge page), or a multiple of it.
 const CACHED_PIECE: u64 = 2 << 20;
@@ -73,7 +74,7 @@ impl Disk for RealDisk {
             .create(create)
             .truncate(false)
             .open(path)?;
-        Ok(Arc::new(RealFile { file }))
+        Ok(crate::real::file(file))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -139,19 +140,40 @@ impl Disk for RealDisk {
 
 /// An opened file, which takes what it was opened for.
 pub(crate) fn file(file: StdFile) -> Arc<dyn File> {
+    let file = Arc::new(file);
     Arc::new(RealFile { file })
 }
 
 struct RealFile {
-    file: StdFile,
+    file: Arc<StdFile>,
 }
 
-impl File for RealFile {
-    fn length(&self) -> io::Result<u64> {
-        Ok(self.file.metadata()?.len())
+impl RealFile {
+    /// Reads what the page cache holds. *Errors*: it does not hold all of it.
+    fn read_cached_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+        let mut filled = 0;
+        while filled < buffer.len() {
+            let (rest, at) = (&mut buffer[filled..], position + filled as u64);
+            let length = rest.len();
+            let mut parts = [IoSliceMut::new(rest)];
+            let nowait = rustix::io::ReadWriteFlags::NOWAIT;
+            match rustix::io::preadv2(&self.file, &mut parts, at, nowait) {
+                Ok(0) => break,
+                Ok(count) => filled += count,
+                Err(rustix::io::Errno::INTR) => {}
+                Err(rustix::io::Errno::AGAIN) => {
+                    let file = Arc::clone(&self.file);
+                    return Err(waits::refuse(ColdRead::new(Some(file), at, length)));
+                }
+                // Not every file system knows the flag. There is no telling, so it waits.
+                Err(rustix::io::Errno::OPNOTSUPP) => return self.read_from(buffer, position),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(filled)
     }
 
-    fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+    fn read_from(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
         let mut filled = 0;
         while filled < buffer.len() {
             match self
@@ -165,6 +187,19 @@ impl File for RealFile {
             }
         }
         Ok(filled)
+    }
+}
+
+impl File for RealFile {
+    fn length(&self) -> io::Result<u64> {
+        Ok(self.file.metadata()?.len())
+    }
+
+    fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+        match waits::may_wait() {
+            true => self.read_from(buffer, position),
+            false => self.read_cached_at(buffer, position),
+        }
     }
 
     fn read_once_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {

@@ -5,7 +5,7 @@ use std::io::{ErrorKind, IoSlice};
 use std::path::Path;
 
 use millstream_env::sim::{SimDisk, SimFaults, SimRandom};
-use millstream_env::{Disk, RealDisk};
+use millstream_env::{Disk, RealDisk, without_waiting};
 
 fn each_disk(test: impl Fn(&dyn Disk, &Path)) {
     let folder = tempfile::tempdir().unwrap();
@@ -78,6 +78,41 @@ fn bytes_of_a_failed_sync_read_back_until_the_cache_forgets_them() {
     file.forget_cached(7).unwrap();
     file.read_exact_at(&mut buffer, 0).unwrap();
     assert_eq!(&buffer, b"durable\0\0\0\0\0\0");
+}
+
+#[test]
+fn a_read_that_is_not_to_wait_names_what_the_page_cache_does_not_hold() {
+    const SIZE: usize = 1 << 20;
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let has_cache = RealDisk
+        .volume(folder.path())
+        .unwrap()
+        .whole_sync_files_min()
+        < usize::MAX;
+    let file = RealDisk.open(&folder.path().join("file"), true).unwrap();
+    let bytes: Vec<u8> = (0..SIZE).map(|at| (at % 251) as u8).collect();
+    file.write_all_at(&bytes, 0).unwrap();
+    let read = || {
+        let mut bytes = vec![0; SIZE - 5];
+        without_waiting(|| file.read_exact_at(&mut bytes, 5)).map(|read| {
+            read.unwrap();
+            bytes
+        })
+    };
+    assert_eq!(read().unwrap(), bytes[5..], "just written");
+    file.forget_cached(0).unwrap();
+    let mut waited = 0;
+    let found = loop {
+        match read() {
+            Ok(found) => break found,
+            Err(cold) => cold.wait(),
+        }
+        waited += 1;
+        assert!(waited < 100, "it never gets warm");
+    };
+    assert_eq!(found, bytes[5..]);
+    // On a file system in memory nothing is ever cold.
+    assert!(waited > 0 || !has_cache);
 }
 
 #[test]

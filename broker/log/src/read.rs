@@ -7,6 +7,7 @@
 use std::ops::Range;
 
 use bytes::Bytes;
+use millstream_env::{ColdRead, without_waiting};
 use millstream_model::{LeaderEpoch, Offset};
 use millstream_protocol::records::{BatchHeader, batches, check_crc};
 
@@ -64,6 +65,17 @@ impl Log {
             });
         }
         self.read_from_disk(offset, max_bytes, upper, at_least_one_batch)
+    }
+
+    /// As [`Log::read`], but reads only what the page cache holds. *Errors*: what it does not.
+    pub fn read_cached(
+        &self,
+        offset: Offset,
+        max_bytes: usize,
+        upper: Offset,
+        at_least_one_batch: bool,
+    ) -> Result<Result<LogRead, ReadError>, ColdRead> {
+        without_waiting(|| self.read(offset, max_bytes, upper, at_least_one_batch))
     }
 
     fn read_from_disk(

@@ -428,12 +428,12 @@ impl Segment {
         let floor = self.lock().offsets.floor(&*place.disk, &path, is_before);
         match floor {
             Ok(None) => {}
-            Ok(Some(entry)) => {
-                if let Some(scan) = self.scan_from_entry(file, entry) {
-                    return Ok(scan);
-                }
-                self.rebuild_after_look_up(place, config, file);
-            }
+            Ok(Some(entry)) => match self.scan_from_entry(file, entry) {
+                Ok(Some(scan)) => return Ok(scan),
+                Err(error) if is_cold(&error) => return Err(self.io(place, error)),
+                Ok(None) | Err(_) => self.rebuild_after_look_up(place, config, file),
+            },
+            Err(error) if is_cold(&error) => return Err(self.io(place, error)),
             Err(_) => self.rebuild_after_look_up(place, config, file),
         }
         Ok(self.headers(file, 0).expecting(self.base))
@@ -447,17 +447,21 @@ impl Segment {
     }
 
     /// Begins to walk behind the batch of an index entry, if it stands there.
-    fn scan_from_entry<'a>(&self, file: &'a dyn File, entry: OffsetEntry) -> Option<Scan<'a>> {
+    fn scan_from_entry<'a>(
+        &self,
+        file: &'a dyn File,
+        entry: OffsetEntry,
+    ) -> io::Result<Option<Scan<'a>>> {
         let position = u64::from(entry.position);
         if position >= self.size {
-            return None;
+            return Ok(None);
         }
         let last_offset = self.base.0 + i64::from(entry.relative_offset);
         let mut scan = self.headers(file, position);
-        match scan.next() {
-            Ok(Found::Batch(header)) if header.last_offset() == last_offset => Some(scan),
+        Ok(match scan.next()? {
+            Found::Batch(header) if header.last_offset() == last_offset => Some(scan),
             _ => None,
-        }
+        })
     }
 
     /// Writes the indexes of a sealed segment anew.
@@ -471,8 +475,11 @@ impl Segment {
     /// A look-up goes on without its index: what is damaged is found by the walk that follows.
     fn rebuild_after_look_up(&self, place: &LogPlace, config: &LogConfig, file: &dyn File) {
         self.warn_of_rebuild(place);
-        if let Err(error) = self.rebuild_indexes(place, config, file) {
-            tracing::error!(%error, "index is kept as it is");
+        match self.rebuild_indexes(place, config, file) {
+            Ok(()) => {}
+            // The look-up comes again.
+            Err(ReadError::Io { source, .. }) if is_cold(&source) => {}
+            Err(error) => tracing::error!(%error, "index is kept as it is"),
         }
     }
 
@@ -628,6 +635,11 @@ impl Segment {
             found.header.last_offset() == offset.0 && found.header.max_timestamp == entry.timestamp
         })
     }
+}
+
+/// Whether a read failed because it was not to wait for the disk: nothing follows from that.
+fn is_cold(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::WouldBlock
 }
 
 /// The largest timestamp of a batch's records; −1 when there is none. Compaction leaves the timestamp

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use common::{Bench, DIRECTORY, NOW, append_in, batch, close, flush, read_all};
 use millstream_env::Disk;
-use millstream_env::sim::SimRandom;
+use millstream_env::sim::{SimFaults, SimRandom};
 use millstream_log::inspect::{StoppedDirectory, verify};
 use millstream_log::{
     Checkpoint, CheckpointEntry, CompactionRules, Log, Noted, OffsetMap, PassStep, ScrubOutcome,
@@ -283,6 +283,54 @@ fn compact(log: &mut Log) {
             }
         }
     }
+}
+
+#[test]
+fn a_digest_that_was_cold_is_compared_all_the_same() {
+    let (mut bench, log) = compacted();
+    bench.noted = close(log);
+    bench.disk.end_process();
+    let (name, length) = logs_of(&bench).swap_remove(0);
+    let batches = served(&bench.open());
+    let digest = path(&name.replace(".log", ".digest"));
+    let read = |bench: &Bench, offset: Offset| {
+        let log = bench.open();
+        let read = log.read(offset, 1, log.log_end_offset(), true);
+        read.map(|read| read.parts.concat())
+    };
+    let mut only_digest_tells = 0;
+    // Base offsets: in a gap, no batch contradicts a wrong one.
+    for position in (0..length).filter(|at| at % 131 < 16) {
+        bench.disk.flip_bit(&path(&name), position, 0);
+        let without = Bench {
+            disk: bench.disk.copy(),
+            ..bench
+        };
+        without.disk.remove_file(&digest).unwrap();
+        for (offset, right) in &batches {
+            if !read(&without, *offset).is_ok_and(|found| found != *right) {
+                continue;
+            }
+            only_digest_tells += 1;
+            assert!(read(&bench, *offset).is_err());
+            for cold_every in [3, 5, 7] {
+                let log = bench.open();
+                bench.disk.set_faults(SimFaults {
+                    cold_every,
+                    ..SimFaults::default()
+                });
+                for _ in 0..50 {
+                    match log.read_cached(*offset, 1, log.log_end_offset(), true) {
+                        Ok(read) => assert!(read.is_err(), "{offset}, cold every {cold_every}"),
+                        Err(cold) => cold.wait(),
+                    }
+                }
+                bench.disk.set_faults(SimFaults::default());
+            }
+        }
+        bench.disk.flip_bit(&path(&name), position, 0);
+    }
+    assert!(only_digest_tells > 0);
 }
 
 #[test]

@@ -17,7 +17,7 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 use millstream_log::{
-    AppendError, Appended, CompactionError, CompactionPass, CompactionRules, Dirtiness,
+    AppendError, Appended, ColdRead, CompactionError, CompactionPass, CompactionRules, Dirtiness,
     FlushBeside, FlushEnd, FlushWork, Log, LogConfig, LogRead, OffsetMap, ReadError, Retention,
 };
 use millstream_model::{LeaderEpoch, Offset, RequestToken, WallTime};
@@ -217,6 +217,17 @@ impl Partition {
     ) -> Result<LogRead, ReadError> {
         self.log
             .read(offset, max_bytes, self.high_watermark, at_least_one_batch)
+    }
+
+    /// As [`Partition::read`], but reads only what the page cache holds. *Errors*: what it does not.
+    pub fn read_cached(
+        &self,
+        offset: Offset,
+        max_bytes: usize,
+        at_least_one_batch: bool,
+    ) -> Result<Result<LogRead, ReadError>, ColdRead> {
+        self.log
+            .read_cached(offset, max_bytes, self.high_watermark, at_least_one_batch)
     }
 
     /// Moves the log's start behind what retention does not keep, never past what is both durable and

@@ -42,6 +42,8 @@ const ROOM_MAX: u64 = 8_000;
 
 /// The longest that a write or a sync of a slow disk takes. Some are not slow enough to be noticed.
 const SLOW_MS_MAX: u64 = 300;
+/// One of at most so many reads finds nothing in the page cache of a slow disk.
+const COLD_EVERY_MAX: u64 = 20;
 /// Bytes that may be unflushed, and queued for a slow disk: a few batches.
 const UNFLUSHED_BYTES_MAX: u64 = 8_000;
 const QUEUED_BYTES_MAX: usize = 4_000;
@@ -324,15 +326,22 @@ impl World {
         self.disk.set_faults(SimFaults { room, ..faults });
     }
 
-    /// The disk becomes slow; or, when it is slow, it is fast again.
+    /// The disk becomes slow, and its page cache forgets; or, when it is slow, it is fast again.
     pub(crate) fn change_disk_speed(&mut self) {
         self.note(9);
         let faults = self.disk.faults();
-        let slow = match faults.slow {
-            None => Some(Duration::from_millis(self.random.below(SLOW_MS_MAX))),
-            Some(_) => None,
+        let (slow, cold_every) = match faults.slow {
+            None => {
+                let slow = Duration::from_millis(self.random.below(SLOW_MS_MAX));
+                (Some(slow), 1 + self.random.below(COLD_EVERY_MAX))
+            }
+            Some(_) => (None, 0),
         };
-        self.disk.set_faults(SimFaults { slow, ..faults });
+        self.disk.set_faults(SimFaults {
+            slow,
+            cold_every,
+            ..faults
+        });
     }
 
     pub(crate) fn cut_a_write_short(&mut self) {

@@ -1,4 +1,5 @@
-//! The load on the slow directory: as many bytes as it takes, and readers of its tails.
+//! The loads on the slow directory: readers from the oldest record on, whose bytes are in no cache; as many
+//! bytes as it takes, and readers of its tails.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -104,6 +105,57 @@ fn produce(port: u16, partition: i32, acks: i16, stop: &AtomicBool) -> Result<Lo
     Ok(loaded)
 }
 
+/// Appends so many batches to each partition.
+pub(super) fn fill(port: u16, partitions: &[i32], batches: usize) -> Result<(), Failure> {
+    for partition in partitions.iter().copied() {
+        let failed = |error: WireError| format!("filling partition {partition}: {error:?}");
+        let mut connection = Connection::open(port).map_err(failed)?;
+        let request = produce_request(partition, BATCH_BYTES, -1);
+        for _ in 0..batches {
+            let (id, frame) = connection.call(PRODUCE, &request).map_err(failed)?;
+            let answer: ProduceResponse<'_> = read_answer(&frame, ApiKey::Produce, PRODUCE, id)?;
+            let code = answer.responses[0].partition_responses[0].error_code;
+            if code != 0 {
+                let code = code_name(code);
+                return Err(format!("filling partition {partition}: {code}"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Reads partitions from their oldest record on until it is told to stop, each by a consumer of its own.
+/// Answers how many batches were read.
+pub(super) fn backfill(port: u16, partitions: &[i32], stop: &AtomicBool) -> Result<u64, Failure> {
+    thread::scope(|scope| {
+        let partitions = partitions.iter().copied();
+        let threads: Vec<_> = partitions
+            .map(|partition| scope.spawn(move || read_from_oldest(port, partition, stop)))
+            .collect();
+        let mut all = 0;
+        for thread in threads {
+            all += thread.join().map_err(|_| "a thread ended by a panic")??;
+        }
+        Ok(all)
+    })
+}
+
+fn read_from_oldest(port: u16, partition: i32, stop: &AtomicBool) -> Result<u64, Failure> {
+    let failed = |error: WireError| format!("backfill of partition {partition}: {error:?}");
+    let mut connection = Connection::open(port).map_err(failed)?;
+    let mut batches = 0;
+    while !stop.load(Ordering::Relaxed) {
+        // A batch has one record.
+        let request = fetch_request(partition, batches as i64, BATCH_BYTES as i32);
+        let (id, frame) = connection.call(FETCH, &request).map_err(failed)?;
+        let answer: FetchResponse<'_> = read_answer(&frame, ApiKey::Fetch, FETCH, id)?;
+        let found = &answer.responses[0].partitions[0];
+        check(partition, found.error_code)?;
+        batches += u64::from(found.records.as_ref().is_some_and(|one| !one.is_empty()));
+    }
+    Ok(batches)
+}
+
 /// Follows the tail of a partition, asking for its end again and again.
 fn read(port: u16, partition: i32, stop: &AtomicBool) -> Result<Loaded, Failure> {
     let failed = |error: WireError| format!("reader of partition {partition}: {error:?}");
@@ -116,7 +168,7 @@ fn read(port: u16, partition: i32, stop: &AtomicBool) -> Result<Loaded, Failure>
             read_answer(&frame, ApiKey::ListOffsets, LIST_OFFSETS, id)?;
         let found = &answer.topics[0].partitions[0];
         check(partition, found.error_code)?;
-        let request = fetch_request(partition, found.offset);
+        let request = fetch_request(partition, found.offset, 1 << 20);
         let (id, frame) = connection.call(FETCH, &request).map_err(failed)?;
         let answer: FetchResponse<'_> = read_answer(&frame, ApiKey::Fetch, FETCH, id)?;
         check(partition, answer.responses[0].partitions[0].error_code)?;
@@ -170,12 +222,12 @@ fn list_offsets_request(partition: i32) -> ListOffsetsRequest<'static> {
     }
 }
 
-fn fetch_request(partition: i32, offset: i64) -> FetchRequest<'static> {
+fn fetch_request(partition: i32, offset: i64, bytes_max: i32) -> FetchRequest<'static> {
     FetchRequest {
         replica_id: -1,
         max_wait_ms: 500,
         min_bytes: 1,
-        max_bytes: 1 << 20,
+        max_bytes: bytes_max,
         session_epoch: -1,
         topics: vec![FetchTopic {
             topic: TOPIC.into(),
@@ -184,7 +236,7 @@ fn fetch_request(partition: i32, offset: i64) -> FetchRequest<'static> {
                 current_leader_epoch: -1,
                 fetch_offset: offset,
                 last_fetched_epoch: -1,
-                partition_max_bytes: 1 << 20,
+                partition_max_bytes: bytes_max,
                 ..FetchPartition::default()
             }],
             ..FetchTopic::default()

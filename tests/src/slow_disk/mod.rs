@@ -1,13 +1,14 @@
 //! A slow disk beside a fast one: a real broker process with two log directories, one of them throttled.
 //!
 //! ```text
-//!   probes, at a fixed rate ──► partitions in the fast directory    p99 alone, p99 beside the load
-//!   load, as much as goes  ──► partitions in the slow directory    (1 MiB/s: blkio of a control group)
+//!   probes, at a fixed rate ──► partitions in the fast directory    p99 alone, p99 beside each load
+//!   backfill, then load     ──► partitions in the slow directory    (1 MiB/s: blkio of a control group)
 //!   GET /healthz            ──► the broker's HTTP
 //! ```
 //!
 //! The probes measure from the time at which a batch was due, so that a broker that stops is not measured
-//! less often. The load writes, reads the tails and looks up offsets in the slow directory.
+//! less often. The backfill reads from the oldest record on what no cache holds. The load writes, reads the
+//! tails and looks up offsets in the slow directory.
 
 mod load;
 mod probe;
@@ -20,6 +21,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use millstream_env::{Disk, RealDisk};
+
 use crate::crash::wire::create_topic;
 use crate::crash::{Broker, Failure, FileSystem, Options, ServeCommand, TOPIC, Volume};
 use load::Loaded;
@@ -31,6 +34,8 @@ const VOLUME_BYTES: u64 = 6 << 30;
 const PARTITIONS: i32 = 8;
 /// How long the load goes on before it is measured beside.
 const RAMP: Duration = Duration::from_secs(3);
+/// Batches of each partition that the backfill reads: more than it gets to.
+const BACKFILL_BATCHES: usize = 400;
 
 /// What a run does.
 #[derive(Clone, Debug)]
@@ -43,7 +48,7 @@ pub struct SlowDiskOptions {
     pub scratch: PathBuf,
     /// The fast log directory; it is emptied before.
     pub fast: PathBuf,
-    /// Bytes a second that the slow disk writes.
+    /// Bytes a second that the slow disk writes, and reads.
     pub bytes_per_second: u64,
     /// How long each measurement takes.
     pub measured: Duration,
@@ -56,6 +61,10 @@ pub struct SlowDiskOptions {
 pub struct SlowDiskSummary {
     /// Acknowledgement of batches in the fast directory, alone.
     pub alone: Latencies,
+    /// Beside consumers that read what is in no cache.
+    pub beside_backfill: Latencies,
+    /// Batches that these read.
+    pub backfilled: u64,
     /// Beside the load.
     pub beside: Latencies,
     /// The longest `GET /healthz` beside the load.
@@ -103,10 +112,13 @@ impl fmt::Display for Latencies {
 impl fmt::Display for SlowDiskSummary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "fast directory alone:   {}", self.alone)?;
+        writeln!(f, "beside a backfill:      {}", self.beside_backfill)?;
+        writeln!(f, "                        of {} batches", self.backfilled)?;
         writeln!(f, "beside the slow one:    {}", self.beside)?;
         writeln!(f, "slowest /healthz:       {:.2?}", self.health_max)?;
         writeln!(f, "slow directory:         {}", self.slow)?;
-        let ratio = self.beside.p99.as_secs_f64() / self.alone.p99.as_secs_f64();
+        let p99 = self.beside.p99.max(self.beside_backfill.p99);
+        let ratio = p99.as_secs_f64() / self.alone.p99.as_secs_f64();
         write!(
             f,
             "slow disk: p99 {ratio:.2} times that of the fast disk alone"
@@ -125,17 +137,24 @@ pub fn run(options: &SlowDiskOptions) -> Result<SlowDiskSummary, Failure> {
     let broker_options = broker_options(options, &slow);
     let broker = Broker::start(&broker_options)?;
     create_topic(&broker_options, TOPIC, PARTITIONS)?;
-    let throttle = Throttle::begin(volume.path(), options.bytes_per_second, broker.id())?;
     let (in_fast, in_slow) = (partitions_in(&options.fast)?, partitions_in(&slow)?);
     if in_fast.is_empty() || in_slow.is_empty() {
         return Err(format!(
             "partitions {in_fast:?} are in the fast directory, {in_slow:?} in the slow one"
         ));
     }
+    load::fill(options.port, &in_slow, BACKFILL_BATCHES)?;
+    forget_cached(&slow, &in_slow)?;
+    // An append would have to read the page that it begins in.
+    load::fill(options.port, &in_slow, 1)?;
+    let throttle = Throttle::begin(volume.path(), options.bytes_per_second, broker.id())?;
     let measure = || probe::measure(options.port, &in_fast, options.measured);
     // The first second of a broker's life is not what is asked for.
     probe::measure(options.port, &in_fast, Duration::from_secs(1))?;
     let alone = measure()?;
+    throttle.limit_reads(Some(options.bytes_per_second))?;
+    let (beside_backfill, backfilled) = beside_backfill(options.port, &in_slow, measure)?;
+    throttle.limit_reads(None)?;
     let stop = AtomicBool::new(false);
     let (beside, health_max, slow) = thread::scope(|scope| {
         let load = scope.spawn(|| load::run(options.port, &in_slow, &stop));
@@ -155,10 +174,41 @@ pub fn run(options: &SlowDiskOptions) -> Result<SlowDiskSummary, Failure> {
     println!("stopped in {:.1?}", began.elapsed());
     Ok(SlowDiskSummary {
         alone,
+        beside_backfill,
+        backfilled,
         beside,
         health_max,
         slow,
     })
+}
+
+/// Measures while a consumer of each partition reads it from its oldest record on.
+fn beside_backfill(
+    port: u16,
+    partitions: &[i32],
+    measure: impl Fn() -> Result<Latencies, Failure>,
+) -> Result<(Latencies, u64), Failure> {
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let backfill = scope.spawn(|| load::backfill(port, partitions, &stop));
+        let beside = measure();
+        stop.store(true, Ordering::Relaxed);
+        let backfilled = backfill.join().map_err(|_| "a thread ended by a panic");
+        Ok((beside?, backfilled??))
+    })
+}
+
+/// Has the page cache forget what partitions have in their first segment.
+fn forget_cached(directory: &Path, partitions: &[i32]) -> Result<(), Failure> {
+    for partition in partitions {
+        let folder = directory.join(format!("{TOPIC}-{partition}"));
+        let path = folder.join("00000000000000000000.log");
+        let forgotten = RealDisk
+            .open(&path, false)
+            .and_then(|file| file.forget_cached(0));
+        forgotten.map_err(|error| format!("{}: {error}", path.display()))?;
+    }
+    Ok(())
 }
 
 fn broker_options(options: &SlowDiskOptions, slow: &Path) -> Options {

@@ -1,4 +1,4 @@
-//! A control group whose processes write to one device at so many bytes a second.
+//! A control group whose processes write to one device, or read from it, at so many bytes a second.
 //!
 //! Version 1 of control groups (`blkio`) counts what a process writes itself, and its syncs; version 2
 //! (`io`) what is written back for it too.
@@ -11,6 +11,13 @@ use crate::crash::Failure;
 
 const V1: &str = "/sys/fs/cgroup/blkio";
 const V2: &str = "/sys/fs/cgroup";
+
+/// What is limited.
+#[derive(Clone, Copy)]
+enum Direction {
+    Writes,
+    Reads,
+}
 
 /// The group, until it is dropped.
 pub(super) struct Throttle {
@@ -44,28 +51,32 @@ impl Throttle {
         if !is_v1 {
             write(&Path::new(root).join("cgroup.subtree_control"), "+io")?;
         }
-        throttle.limit(Some(bytes_per_second))?;
+        throttle.limit(Direction::Writes, Some(bytes_per_second))?;
         write(&throttle.group.join("cgroup.procs"), &process.to_string())?;
         Ok(throttle)
     }
 
     /// Lets the process write as fast as it can.
     pub(super) fn lift(&self) -> Result<(), Failure> {
-        self.limit(None)
+        self.limit(Direction::Writes, None)
     }
 
-    fn limit(&self, bytes_per_second: Option<u64>) -> Result<(), Failure> {
+    /// Throttles what the process reads there; `None`: not any more.
+    pub(super) fn limit_reads(&self, bytes_per_second: Option<u64>) -> Result<(), Failure> {
+        self.limit(Direction::Reads, bytes_per_second)
+    }
+
+    fn limit(&self, direction: Direction, bytes_per_second: Option<u64>) -> Result<(), Failure> {
         let device = &self.device;
-        let (file, none) = match self.is_v1 {
-            true => ("blkio.throttle.write_bps_device", "0"),
-            false => ("io.max", "max"),
-        };
+        let none = if self.is_v1 { "0" } else { "max" };
         let limit = bytes_per_second.map_or(none.to_owned(), |limit| limit.to_string());
-        let line = match self.is_v1 {
-            true => format!("{device} {limit}"),
-            false => format!("{device} wbps={limit}"),
+        let (file, key) = match (self.is_v1, direction) {
+            (true, Direction::Writes) => ("blkio.throttle.write_bps_device", ""),
+            (true, Direction::Reads) => ("blkio.throttle.read_bps_device", ""),
+            (false, Direction::Writes) => ("io.max", "wbps="),
+            (false, Direction::Reads) => ("io.max", "rbps="),
         };
-        write(&self.group.join(file), &line)
+        write(&self.group.join(file), &format!("{device} {key}{limit}"))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use millstream_log::ReadError;
+use millstream_log::{ColdRead, ReadError};
 use millstream_model::{LeaderEpoch, Offset, TopicId};
 use millstream_protocol::ErrorCode;
 use millstream_protocol::messages::fetch_request::FetchPartition;
@@ -13,6 +13,10 @@ use millstream_replica::{HostedPartition, Partition};
 use super::Look;
 use crate::View;
 use crate::visit::Visit;
+
+/// So often a look waits, without the partition's lock, for what it needs to be in the page cache. Then it
+/// waits with it: somebody takes it out faster than it comes.
+const COLD_TRIES: u32 = 8;
 
 /// A topic as the request names it: by name up to version 12, by id from 13 on.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -130,14 +134,25 @@ impl WantedPartition {
             Err(code) => return Some(refused(self.wanted.partition, *code)),
         };
         look.has_readable = true;
-        let outcome = match visit.lock(hosted) {
-            _ if hosted.is_deleted() => Err(ErrorCode::UnknownTopicOrPartition),
-            Some(Ok(locked)) if !locked.is_offline() => {
-                self.seen = locked.high_watermark();
-                read_partition(&locked, &self.wanted, look)
+        let mut tries = 0;
+        let outcome = loop {
+            let locked = match visit.lock(hosted) {
+                _ if hosted.is_deleted() => break Err(ErrorCode::UnknownTopicOrPartition),
+                Some(Ok(locked)) if !locked.is_offline() => locked,
+                Some(_) => break Err(ErrorCode::KafkaStorageError),
+                None => return None,
+            };
+            self.seen = locked.high_watermark();
+            let may_wait = tries == COLD_TRIES;
+            match read_partition(&locked, &self.wanted, look, may_wait) {
+                Ok(outcome) => break outcome,
+                Err(cold) => {
+                    // Others may have the lock meanwhile.
+                    drop(locked);
+                    cold.wait();
+                    tries += 1;
+                }
             }
-            Some(_) => Err(ErrorCode::KafkaStorageError),
-            None => return None,
         };
         Some(match outcome {
             Ok(mut data) => {
@@ -201,43 +216,58 @@ fn refused(partition_index: i32, code: ErrorCode) -> PartitionData {
 }
 
 /// Reads one partition, in Kafka's order of checks: leader epoch, last fetched epoch, offset range.
+/// *Errors*: what the page cache does not hold, unless it `may_wait` for the disk.
 fn read_partition(
     partition: &Partition,
     wanted: &FetchPartition,
     look: &mut Look,
-) -> Result<PartitionData, ErrorCode> {
-    check_leader_epoch(partition, wanted.current_leader_epoch)?;
-    let log = partition.log();
-    let mut data = PartitionData {
-        partition_index: wanted.partition,
-        high_watermark: partition.high_watermark().0,
-        last_stable_offset: partition.last_stable_offset().0,
-        log_start_offset: log.log_start_offset().0,
-        records: Some(Records::default()),
-        ..PartitionData::default()
+    may_wait: bool,
+) -> Result<Result<PartitionData, ErrorCode>, ColdRead> {
+    let mut data = match begin_answer(partition, wanted) {
+        Ok(data) if data.diverging_epoch == EpochEndOffset::default() => data,
+        refused_or_diverging => return Ok(refused_or_diverging),
     };
-    if let Some(diverging) = find_divergence(partition, wanted)? {
-        data.diverging_epoch = diverging;
-        return Ok(data);
-    }
     let offset = Offset(wanted.fetch_offset);
     let max_bytes = usize::try_from(wanted.partition_max_bytes)
         .unwrap_or(0)
         .min(look.bytes_left);
     let is_first = look.bytes_found == 0 && look.may_exceed;
-    let read = partition
-        .read(offset, max_bytes, is_first)
-        .map_err(|error| {
+    let read = match may_wait {
+        true => partition.read(offset, max_bytes, is_first),
+        false => partition.read_cached(offset, max_bytes, is_first)?,
+    };
+    let read = match read {
+        Ok(read) => read,
+        Err(error) => {
             if !matches!(error, ReadError::OutOfRange { .. }) {
                 tracing::error!(%error, "fetch could not read the log");
             }
-            error.code()
-        })?;
+            return Ok(Err(error.code()));
+        }
+    };
     let records = Records::from(read.parts);
     look.bytes_found += records.len();
     look.bytes_left = look.bytes_left.saturating_sub(records.len());
     data.records = Some(records);
-    Ok(data)
+    Ok(Ok(data))
+}
+
+/// What is said of a partition before its records are read.
+fn begin_answer(
+    partition: &Partition,
+    wanted: &FetchPartition,
+) -> Result<PartitionData, ErrorCode> {
+    check_leader_epoch(partition, wanted.current_leader_epoch)?;
+    let diverging = find_divergence(partition, wanted)?;
+    Ok(PartitionData {
+        partition_index: wanted.partition,
+        high_watermark: partition.high_watermark().0,
+        last_stable_offset: partition.last_stable_offset().0,
+        log_start_offset: partition.log().log_start_offset().0,
+        diverging_epoch: diverging.unwrap_or_default(),
+        records: Some(Records::default()),
+        ..PartitionData::default()
+    })
 }
 
 /// KIP-320: a client that knows an older leader is fenced, one that knows a newer one must wait.

@@ -26,12 +26,14 @@ pub struct SimCounts {
     pub flips: u64,
     /// Writes that landed elsewhere.
     pub misdirected_writes: u64,
+    /// Reads that were not to wait for the disk and would have had to.
+    pub cold_reads: u64,
 }
 
 impl SimCounts {
     /// Each with its name.
     #[must_use]
-    pub fn named(&self) -> [(&'static str, u64); 10] {
+    pub fn named(&self) -> [(&'static str, u64); 11] {
         [
             ("lost writes", self.lost_writes),
             ("torn writes", self.torn_writes),
@@ -43,6 +45,7 @@ impl SimCounts {
             ("short writes", self.short_writes),
             ("flipped bits", self.flips),
             ("misdirected writes", self.misdirected_writes),
+            ("cold reads", self.cold_reads),
         ]
     }
 }

@@ -28,6 +28,8 @@ pub struct SimFaults {
     pub syncs_do_nothing: bool,
     /// A slow disk: each write and each sync takes so long, by the clock that the disk was given.
     pub slow: Option<Duration>,
+    /// Of the reads that are not to wait one of so many finds nothing in the page cache; 0: none.
+    pub cold_every: u64,
 }
 
 /// A file system in memory.
@@ -50,6 +52,8 @@ pub(super) struct DiskState {
     failed: BTreeSet<PathBuf>,
     clock: Option<Arc<SimClock>>,
     operations: u64,
+    /// Reads that were not to wait.
+    cached_reads: u64,
     /// Counts crashes: handles and locks of an earlier life are dead.
     pub life: u64,
     locks: BTreeMap<PathBuf, u64>,
@@ -246,6 +250,17 @@ impl SimDisk {
             syncs_do_nothing: state.faults.syncs_do_nothing,
             ..SimFaults::default()
         };
+    }
+
+    /// Whether the next read that is not to wait for the disk would have to.
+    pub(super) fn is_next_read_cold(&self) -> bool {
+        let mut state = lock(&self.state);
+        state.cached_reads += 1;
+        // Scattered, so that no reader meets one at each try.
+        let scattered = state.cached_reads.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+        let is_cold = scattered.checked_rem(state.faults.cold_every) == Some(0);
+        state.counts.cold_reads += u64::from(is_cold);
+        is_cold
     }
 
     pub(super) fn change(&self) -> MutexGuard<'_, DiskState> {

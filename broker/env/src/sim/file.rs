@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use super::disk::{DiskState, SimDisk, lock};
 use super::{SimCounts, SimRandom};
-use crate::File;
+use crate::{ColdRead, File, waits};
 
 /// Disks write whole sectors: a torn write ends at a multiple of this in the file.
 pub(super) const SECTOR: u64 = 512;
@@ -212,6 +212,9 @@ impl File for SimFile {
     }
 
     fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+        if !waits::may_wait() && self.disk.is_next_read_cold() {
+            return Err(waits::refuse(ColdRead::new(None, position, buffer.len())));
+        }
         let file = lock(&self.file);
         let start = usize::try_from(position)
             .unwrap_or(usize::MAX)

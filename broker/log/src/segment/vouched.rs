@@ -4,7 +4,7 @@ use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::{Segment, time_of};
+use super::{Segment, is_cold, time_of};
 use crate::derived::read_small;
 use crate::digest::{Digest, FileDigest};
 use crate::scan::{Found, Scan};
@@ -19,17 +19,26 @@ impl Segment {
 
     /// The segment's digest, if there is one that is about it. *Bounds*: the segment is sealed.
     pub(crate) fn digest(&self, place: &LogPlace) -> Option<Arc<Digest>> {
+        self.cached_digest(place).unwrap_or_default()
+    }
+
+    /// As [`Segment::digest`]. *Errors*: it would have had to wait for the disk, and was not to.
+    fn cached_digest(&self, place: &LogPlace) -> io::Result<Option<Arc<Digest>>> {
         if let Some(known) = &self.lock().digest {
-            return known.clone();
+            return Ok(known.clone());
         }
         let path = self.path(place, names::DIGEST);
-        let read = Digest::read(place, &path).unwrap_or_else(|error| {
-            tracing::warn!(path = %path.display(), %error, "digest cannot be read");
-            None
-        });
+        let read = match Digest::read(place, &path) {
+            Err(error) if is_cold(&error) => return Err(error),
+            Err(error) => {
+                tracing::warn!(path = %path.display(), %error, "digest cannot be read");
+                None
+            }
+            Ok(read) => read,
+        };
         let range = self.base..self.end;
         let read = read.filter(|digest| digest.is_about(place, &range, self.size));
-        self.set_digest(read.map(Arc::new))
+        Ok(self.set_digest(read.map(Arc::new)))
     }
 
     /// Takes a digest for the segment's, and answers it. `None`: there is none.
@@ -48,7 +57,8 @@ impl Segment {
         if !self.may_have_gaps || self.is_verified(&bytes) {
             return Ok(());
         }
-        let Some(digest) = self.digest(place) else {
+        let digest = self.cached_digest(place);
+        let Some(digest) = digest.map_err(|source| self.io(place, source))? else {
             return Ok(());
         };
         let file = self.file(place).map_err(|source| self.io(place, source))?;
