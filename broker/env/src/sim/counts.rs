@@ -52,16 +52,31 @@ impl SimCounts {
 
 impl AddAssign for SimCounts {
     fn add_assign(&mut self, other: SimCounts) {
-        self.lost_writes += other.lost_writes;
-        self.torn_writes += other.torn_writes;
-        self.holed_writes += other.holed_writes;
-        self.zeroed_writes += other.zeroed_writes;
-        self.reordered_writes += other.reordered_writes;
-        self.failed_syncs += other.failed_syncs;
-        self.refused_writes += other.refused_writes;
-        self.short_writes += other.short_writes;
-        self.flips += other.flips;
-        self.misdirected_writes += other.misdirected_writes;
+        // In whole, so that none is forgotten.
+        let SimCounts {
+            lost_writes,
+            torn_writes,
+            holed_writes,
+            zeroed_writes,
+            reordered_writes,
+            failed_syncs,
+            refused_writes,
+            short_writes,
+            flips,
+            misdirected_writes,
+            cold_reads,
+        } = other;
+        self.lost_writes += lost_writes;
+        self.torn_writes += torn_writes;
+        self.holed_writes += holed_writes;
+        self.zeroed_writes += zeroed_writes;
+        self.reordered_writes += reordered_writes;
+        self.failed_syncs += failed_syncs;
+        self.refused_writes += refused_writes;
+        self.short_writes += short_writes;
+        self.flips += flips;
+        self.misdirected_writes += misdirected_writes;
+        self.cold_reads += cold_reads;
     }
 }
 
