@@ -28,4 +28,4 @@ pub use read_only::ReadOnlyDisk;
 pub use real::{RealClock, RealDisk, RealRandom};
 pub use seam::{Clock, DirectoryEntry, Disk, File, Random, Space, Volume};
 pub use sockets::notice_lost_peers;
-pub use waits::{AroundWait, ColdRead, set_around_waits, without_waiting};
+pub use waits::{AroundWait, ColdRead, set_around_waits, waiting, without_waiting};

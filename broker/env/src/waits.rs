@@ -70,10 +70,21 @@ impl ColdRead {
                 at = (at / PIECE + 1) * PIECE;
             }
         };
-        match AROUND.get() {
-            Some(around) => around(&mut wait),
-            None => wait(),
-        }
+        around(&mut wait);
+    }
+}
+
+/// Runs a step that may wait for a disk, whatever it holds meanwhile.
+pub fn waiting<T>(step: impl FnOnce() -> T) -> T {
+    let (mut step, mut result) = (Some(step), None);
+    around(&mut || result = step.take().map(|step| step()));
+    result.expect("what runs around a wait runs it")
+}
+
+fn around(wait: &mut dyn FnMut()) {
+    match AROUND.get() {
+        Some(around) => around(wait),
+        None => wait(),
     }
 }
 
@@ -122,12 +133,20 @@ pub(crate) fn refuse(cold: ColdRead) -> io::Error {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]
     fn a_step_that_met_nothing_cold_has_its_result() {
         assert_eq!(without_waiting(|| (may_wait(), 1)).unwrap(), (false, 1));
         assert!(may_wait());
+    }
+
+    #[test]
+    fn a_step_that_may_wait_is_run_once() {
+        let mut runs = 0;
+        assert_eq!(waiting(|| std::mem::replace(&mut runs, 1)), 0);
+        assert_eq!(runs, 1);
     }
 
     #[test]

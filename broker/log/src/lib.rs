@@ -67,7 +67,7 @@ pub use directory_health::{DirectoryHealth, HealthLimits, SlowCause};
 pub use error::{AppendError, CompactionError, OpenError, ReadError};
 pub use flush::{FlushBeside, FlushEnd, FlushWork};
 pub use log::{Log, LogPlace};
-pub use millstream_env::ColdRead;
+pub use millstream_env::{ColdRead, waiting};
 pub use open::{Noted, Recovery};
 pub use partition_metadata::topic_of;
 pub use producer_state::ActiveProducer;

@@ -8,6 +8,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
+use millstream_log::waiting;
 use millstream_model::{Offset, WallTime};
 use millstream_protocol::ErrorCode;
 use millstream_protocol::messages::list_offsets_request::{
@@ -143,16 +144,16 @@ fn look_up(
         EARLIEST => Ok(earliest(&locked)),
         EARLIEST_LOCAL if version >= 8 => Ok(earliest(&locked)),
         MAX_TIMESTAMP if version >= 7 => {
-            let found = locked.log().max_timestamp_record(locked.high_watermark());
+            let upper = locked.high_watermark();
+            let found = waiting(|| locked.log().max_timestamp_record(upper));
             timestamped(&locked, found)
         }
         LATEST_TIERED if version >= 9 => Ok(NOTHING),
         EARLIEST_PENDING_UPLOAD if version >= 11 => Ok(NOTHING),
         timestamp if timestamp >= 0 => {
             let upper = locked.high_watermark();
-            let found = locked
-                .log()
-                .offset_for_timestamp(WallTime(timestamp), upper);
+            let timestamp = WallTime(timestamp);
+            let found = waiting(|| locked.log().offset_for_timestamp(timestamp, upper));
             timestamped(&locked, found)
         }
         _ => Err(ErrorCode::UnsupportedVersion),
