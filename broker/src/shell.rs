@@ -4,7 +4,8 @@
 //!   connection tasks ─┐                       ┌─ flushers, a few threads per log directory
 //!   flushers, queues ─┼─► carry_out(effects) ─┼─ queues, one thread per log directory: steps for a slow one
 //!                     │                       ├─ metadata, one thread: decide, append, fsync, apply
-//!   metadata, groups ─┘                       ├─ groups, one thread: load shards, run timers
+//!   metadata, groups ─┘                       ├─ groups, one thread: run timers
+//!                                             ├─ load, a few threads: load shards of groups
 //!                                             ├─ retention, one thread: move and shorten logs, describe them
 //!                                             ├─ compaction, one thread: one log after the other
 //!                                             ├─ scrub, one thread: one sealed segment after the other
@@ -36,6 +37,9 @@ const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(1);
 /// Flush rounds of a directory that may run side by side.
 const FLUSHERS: usize = 24;
 
+/// Threads that load shards of groups, at most one for each processor.
+const LOADERS_MAX: usize = 4;
+
 /// How long what only clears up rests after a panic.
 const PANIC_PAUSE: Duration = Duration::from_secs(60);
 
@@ -56,7 +60,10 @@ pub struct Shell {
     flushers: Vec<Work<()>>,
     queues: Vec<Work<()>>,
     proposals: Work<VecDeque<Proposal>>,
-    groups: Work<GroupWork>,
+    /// Timers of group shards.
+    groups: Work<BTreeMap<usize, Instant>>,
+    /// Shards to be loaded. One is always loaded by the same thread, so never twice at a time.
+    loads: Vec<Work<BTreeSet<usize>>>,
     checkpoints: Work<()>,
     log_requests: Work<Vec<LogRequest>>,
     compaction: Work<()>,
@@ -69,13 +76,6 @@ enum LogRequest {
     Describe(RequestToken, Option<BTreeSet<TopicPartition>>),
 }
 
-/// What the groups thread has to do.
-#[derive(Default)]
-struct GroupWork {
-    loads: BTreeSet<usize>,
-    timers: BTreeMap<usize, Instant>,
-}
-
 /// The threads of a shell, to be joined at its end.
 pub struct Threads(Vec<JoinHandle<()>>);
 
@@ -84,6 +84,7 @@ impl Shell {
     #[must_use]
     pub fn new(node: Arc<Node>) -> Arc<Shell> {
         let directories = node.directories();
+        let processors = thread::available_parallelism().map_or(1, usize::from);
         Arc::new(Shell {
             node,
             inboxes: Inboxes::default(),
@@ -92,6 +93,9 @@ impl Shell {
             queues: (0..directories).map(|_| Work::default()).collect(),
             proposals: Work::default(),
             groups: Work::default(),
+            loads: (0..processors.min(LOADERS_MAX))
+                .map(|_| Work::default())
+                .collect(),
             checkpoints: Work::default(),
             log_requests: Work::default(),
             compaction: Work::default(),
@@ -110,6 +114,9 @@ impl Shell {
         }
         threads.push(self.spawn("metadata", |shell| shell.run_metadata())?);
         threads.push(self.spawn("groups", |shell| shell.run_groups())?);
+        for loader in 0..self.loads.len() {
+            threads.push(self.spawn("load", move |shell| shell.run_loader(loader))?);
+        }
         threads.push(self.spawn("checkpoint", |shell| shell.run_checkpoints())?);
         threads.push(self.spawn("retention", |shell| shell.run_retention())?);
         if self.node.compaction_config().is_enabled {
@@ -151,6 +158,7 @@ impl Shell {
         }
         self.proposals.close();
         self.groups.close();
+        self.loads.iter().for_each(Work::close);
         self.checkpoints.close();
         self.log_requests.close();
         self.compaction.close();
@@ -184,12 +192,15 @@ impl Shell {
                     self.log_requests.give(|all| all.push(request));
                 }
                 Effect::Complete(completion) => news.push(completion),
-                Effect::GroupTimer { shard, at } => self.groups.give(|work| {
-                    work.timers.insert(shard, at);
+                Effect::GroupTimer { shard, at } => self.groups.give(|timers| {
+                    timers.insert(shard, at);
                 }),
-                Effect::ReloadGroups { shard } => self.groups.give(|work| {
-                    work.loads.insert(shard);
-                }),
+                Effect::ReloadGroups { shard } => {
+                    let loader = shard % self.loads.len();
+                    self.loads[loader].give(|shards| {
+                        shards.insert(shard);
+                    });
+                }
             }
         }
         if !news.is_empty() {
@@ -245,6 +256,14 @@ impl Shell {
         }
     }
 
+    fn run_loader(&self, loader: usize) {
+        while let Some(shards) = self.loads[loader].take(None) {
+            for shard in shards {
+                self.carry_out(self.node.load_groups(shard));
+            }
+        }
+    }
+
     /// Timers of all groups, and the sweeps for what has expired: a step of a sweep at a time, so that no timer waits
     /// for more than that.
     fn run_groups(&self) {
@@ -258,13 +277,10 @@ impl Shell {
                 true => next.since(self.node.now()),
                 false => Duration::ZERO,
             };
-            let Some(work) = self.groups.take(Some(wait)) else {
+            let Some(news) = self.groups.take(Some(wait)) else {
                 return;
             };
-            timers.extend(work.timers);
-            for shard in work.loads {
-                self.carry_out(self.node.load_groups(shard));
-            }
+            timers.extend(news);
             let now = self.node.now();
             let due: Vec<usize> = timers
                 .iter()

@@ -52,7 +52,7 @@ impl GroupShard {
         }
     }
 
-    /// Takes a loaded shard into service.
+    /// Takes a loaded shard into service, unless another thread was sooner.
     pub fn activate(
         &self,
         shard: Shard,
@@ -68,8 +68,11 @@ impl GroupShard {
             high_watermark,
             armed: None,
         };
-        active.arm(self.index, effects);
-        *self.lock() = Some(active);
+        let mut state = self.lock();
+        if state.is_none() {
+            active.arm(self.index, effects);
+            *state = Some(active);
+        }
     }
 
     /// Whether it decides.

@@ -54,7 +54,7 @@ pub use fetch::{join_offset_fetch, split_offset_fetch};
 pub use offsets::CommittedOffset;
 pub use outcome::{After, GroupAnswer, Outcome, ParkedAnswer};
 pub use placement::shard_of;
-pub use record::{CoordinatorRecord, ReplayError};
+pub use record::{CoordinatorRecord, LoggedRecord, ReplayError};
 pub use refusal::{
     refuse_commit, refuse_heartbeat, refuse_join, refuse_leave, refuse_offset_fetch, refuse_sync,
 };

@@ -38,6 +38,35 @@ pub struct CoordinatorRecord {
     pub value: Option<Bytes>,
 }
 
+/// A record as it is read from the log.
+#[derive(Clone, Copy, Debug)]
+pub struct LoggedRecord<'a> {
+    /// Where it is.
+    pub offset: Offset,
+    /// Its key.
+    pub key: Option<&'a [u8]>,
+    /// Its value.
+    pub value: Option<&'a [u8]>,
+}
+
+impl<'a> LoggedRecord<'a> {
+    /// As a record of our own was written.
+    #[must_use]
+    pub fn of(offset: Offset, record: &'a CoordinatorRecord) -> LoggedRecord<'a> {
+        LoggedRecord {
+            offset,
+            key: Some(&record.key),
+            value: record.value.as_deref(),
+        }
+    }
+
+    pub(crate) fn split(&self) -> Result<RawRecord, ReplayError> {
+        let key = Bytes::copy_from_slice(self.key.unwrap_or_default());
+        let value = self.value.map(Bytes::copy_from_slice);
+        RawRecord::split(self.offset, &key, value.as_ref())
+    }
+}
+
 /// Why a record cannot be replayed.
 #[derive(Debug, thiserror::Error)]
 pub enum ReplayError {

@@ -14,7 +14,7 @@ use crate::offsets::CommittedOffset;
 use crate::outcome::{After, Outcome, ParkedAnswer};
 use crate::record::{Change, RawRecord};
 use crate::timers::{Timer, Timers};
-use crate::{CoordinatorRecord, GroupConfig, ReplayError};
+use crate::{CoordinatorRecord, GroupConfig, LoggedRecord, ReplayError};
 
 /// The groups of one partition of `__consumer_offsets`.
 ///
@@ -77,30 +77,68 @@ impl Shard {
         }
     }
 
-    /// Takes one record of the log, as read from it. Records of control batches are not for here.
-    pub fn load(
+    /// Takes records of the log, as read from it, in their order. Those of control batches are not for
+    /// here.
+    ///
+    /// *Errors*: as those of [`Shard::replay`]. The records before it are taken.
+    pub fn load<'r>(
         &mut self,
-        offset: Offset,
-        key: Option<&[u8]>,
-        value: Option<&[u8]>,
+        records: impl IntoIterator<Item = LoggedRecord<'r>>,
     ) -> Result<(), ReplayError> {
-        let key = Bytes::copy_from_slice(key.unwrap_or_default());
-        let value = value.map(Bytes::copy_from_slice);
-        self.replay(offset, &CoordinatorRecord { key, value })
+        let mut records = records.into_iter();
+        let mut next = records.next();
+        while let Some(record) = next {
+            let raw = record.split()?;
+            next = match raw.change()? {
+                // A commit's records are of one group, which is looked for once.
+                Change::Offset {
+                    key,
+                    value: Some(value),
+                } => {
+                    let wall = WallTime(value.commit_timestamp);
+                    let group = self.group_to_replay(&key.group, wall);
+                    group.replay_offset(record.offset, &key, &value);
+                    group.load_offsets(&mut records)?
+                }
+                change => {
+                    self.apply(record.offset, change);
+                    records.next()
+                }
+            };
+        }
+        Ok(())
     }
 
-    /// Applies one record: while loading, or right after it was appended at `offset`.
+    /// Applies one record right after it was appended at `offset`.
     ///
-    /// *Errors*: the record is not of a known shape. Nothing has changed then. While loading the
-    /// caller decides whether to go on; for a record of our own it is a bug.
+    /// *Errors*: the record is not of a known shape. Nothing has changed then. For a record of our own it
+    /// is a bug.
     pub fn replay(
         &mut self,
         offset: Offset,
         record: &CoordinatorRecord,
     ) -> Result<(), ReplayError> {
         let raw = RawRecord::split(offset, &record.key, record.value.as_ref())?;
-        match raw.change()? {
-            Change::Offset { key, value } => self.replay_offset(offset, &key, value.as_ref()),
+        self.apply(offset, raw.change()?);
+        Ok(())
+    }
+
+    fn apply(&mut self, offset: Offset, change: Change<'_>) {
+        match change {
+            Change::Offset {
+                key,
+                value: Some(value),
+            } => {
+                let wall = WallTime(value.commit_timestamp);
+                let group = self.group_to_replay(&key.group, wall);
+                group.replay_offset(offset, &key, &value);
+            }
+            Change::Offset { key, value: None } => {
+                if let Some(group) = self.groups.get_mut(&*key.group) {
+                    group.offsets.remove(&key.topic, key.partition);
+                    group.applied_end = offset.next();
+                }
+            }
             Change::Group {
                 key,
                 value: Some(value),
@@ -110,7 +148,6 @@ impl Shard {
             Change::Group { key, value: None } => self.replay_deletion(offset, &key.group),
             Change::Unknown => self.unknown_records += 1,
         }
-        Ok(())
     }
 
     /// All records are read: sessions begin, requests are answered from now on.
@@ -287,28 +324,6 @@ impl Shard {
         (group, step)
     }
 
-    fn replay_offset(
-        &mut self,
-        offset: Offset,
-        key: &OffsetCommitKey<'_>,
-        value: Option<&OffsetCommitValue<'_>>,
-    ) {
-        let Some(value) = value else {
-            if let Some(group) = self.groups.get_mut(&*key.group) {
-                group.offsets.remove(&key.topic, key.partition);
-                group.applied_end = offset.next();
-            }
-            return;
-        };
-        let group = self.group_to_replay(&key.group, WallTime(value.commit_timestamp));
-        group.offsets.insert(
-            &key.topic,
-            key.partition,
-            CommittedOffset::from_value(value),
-        );
-        group.applied_end = offset.next();
-    }
-
     fn replay_group(&mut self, offset: Offset, id: &str, value: &GroupMetadataValue<'_>) {
         self.group_to_replay(id, WallTime::NONE).applied_end = offset.next();
         if let Some(group) = self.groups.get_mut(id) {
@@ -342,6 +357,35 @@ impl Shard {
 }
 
 impl Group {
+    fn replay_offset(
+        &mut self,
+        offset: Offset,
+        key: &OffsetCommitKey<'_>,
+        value: &OffsetCommitValue<'_>,
+    ) {
+        let committed = CommittedOffset::from_value(value);
+        self.offsets.insert(&key.topic, key.partition, committed);
+        self.applied_end = offset.next();
+    }
+
+    /// Takes records as long as they are offsets of this group. Answers the first that is not.
+    fn load_offsets<'r>(
+        &mut self,
+        records: &mut impl Iterator<Item = LoggedRecord<'r>>,
+    ) -> Result<Option<LoggedRecord<'r>>, ReplayError> {
+        for record in records {
+            let raw = record.split()?;
+            match raw.change()? {
+                Change::Offset {
+                    key,
+                    value: Some(value),
+                } if *key.group == *self.id => self.replay_offset(record.offset, &key, &value),
+                _ => return Ok(Some(record)),
+            }
+        }
+        Ok(None)
+    }
+
     fn handle_session_timer(&mut self, step: &mut Step<'_>, member_id: &str) {
         let Some(member) = self.members.get_mut(member_id) else {
             return;

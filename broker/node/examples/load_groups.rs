@@ -1,13 +1,15 @@
-//! How fast a group shard is loaded: writes a partition of `__consumer_offsets` full of committed offsets into a new
-//! directory, opens the node again and has it load the shard, as a start does.
+//! How fast group shards are loaded: writes partitions of `__consumer_offsets` full of committed offsets into a new
+//! directory, opens the node again and has it load the shards, as a start does.
 //!
-//!     cargo run --release -p millstream-node --example load_groups -- DIRECTORY [RECORDS] [KEYS] [RECORDS_PER_BATCH]
+//!     cargo run --release -p millstream-node --example load_groups -- DIRECTORY [RECORDS] [KEYS] [RECORDS_PER_BATCH] [SHARDS] [THREADS]
 //!
-//! By default 5,000,000 records over 1,000,000 keys, 10 in a batch. The directory is removed at the end.
+//! By default 5,000,000 records over 1,000,000 keys, 10 in a batch, in one partition, loaded by one thread. The directory is
+//! removed at the end.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread;
 use std::time::Instant;
 
 use millstream_api::Proposal;
@@ -35,19 +37,30 @@ fn main() {
         given.map_or(default, |text| text.parse().expect("a number"))
     };
     let (records, keys, per_batch) = (number(5_000_000), number(1_000_000), number(10));
+    let (shards, threads) = (number(1) as usize, number(1) as usize);
     assert!(!directory.exists(), "{} exists", directory.display());
-    write(&directory, records, keys, per_batch);
+    write(&directory, records, keys, per_batch, shards);
 
     let began = Instant::now();
-    let node = open(&directory);
+    let node = open(&directory, shards);
     let opened = began.elapsed();
     let began = Instant::now();
-    node.load_groups(0);
+    thread::scope(|scope| {
+        for loader in 0..threads {
+            let node = &node;
+            scope.spawn(move || {
+                for shard in (loader..shards).step_by(threads) {
+                    node.load_groups(shard);
+                }
+            });
+        }
+    });
     let took = began.elapsed();
-    assert!(node.broker.group_shards()[0].is_active());
+    let all = node.broker.group_shards();
+    assert!(all.len() == shards && all.iter().all(|shard| shard.is_active()));
     let rate = records as f64 / took.as_secs_f64();
     println!(
-        "{records} records of {keys} keys, {per_batch} in a batch: opened in {:.3} s, loaded in {:.3} s, {:.2} million records/s, {} MiB resident",
+        "{records} records of {keys} keys, {per_batch} in a batch, {shards} partitions, {threads} threads: opened in {:.3} s, loaded in {:.3} s, {:.2} million records/s, {} MiB resident",
         opened.as_secs_f64(),
         took.as_secs_f64(),
         rate / 1e6,
@@ -57,21 +70,21 @@ fn main() {
     std::fs::remove_dir_all(&directory).unwrap();
 }
 
-fn open(directory: &Path) -> Node {
+fn open(directory: &Path, shards: usize) -> Node {
     let config = NodeConfig {
         log_directories: vec![directory.to_owned()],
-        group_shards: 1,
+        group_shards: shards,
         ..NodeConfig::default()
     };
     let clock = Arc::new(RealClock::default());
     Node::open(Arc::new(RealDisk), clock, Arc::new(RealRandom), config).unwrap()
 }
 
-fn write(directory: &Path, records: u64, keys: u64, per_batch: u64) {
-    let node = open(directory);
+fn write(directory: &Path, records: u64, keys: u64, per_batch: u64, shards: usize) {
+    let node = open(directory, shards);
     let topic = NewTopic {
         name: OFFSETS_TOPIC.to_owned(),
-        partitions: 1,
+        partitions: shards as i32,
         replication_factor: 1,
         assignments: Default::default(),
         configs: vec![("cleanup.policy".to_owned(), Some("compact".to_owned()))],
@@ -81,7 +94,8 @@ fn write(directory: &Path, records: u64, keys: u64, per_batch: u64) {
         topics: vec![topic],
         validate_only: false,
     });
-    let partition = Arc::clone(&node.broker.view().topic(OFFSETS_TOPIC).unwrap().partitions[0]);
+    let view = node.broker.view();
+    let partitions = &view.topic(OFFSETS_TOPIC).unwrap().partitions;
     let wall = node.wall_time();
     let groups = keys.div_ceil(PARTITIONS_PER_GROUP);
     let mut record = 0;
@@ -91,10 +105,11 @@ fn write(directory: &Path, records: u64, keys: u64, per_batch: u64) {
         }
         // A batch is one commit of a group; the next is of another, for clients commit side by side.
         let group = commit.wrapping_mul(7_919) % groups;
+        let partition = &partitions[group as usize % shards];
         let mut builder = BatchBuilder::new(Codec::None);
         for _ in 0..per_batch.min(records - record) {
-            let partition = (commit / groups * per_batch + record) % PARTITIONS_PER_GROUP;
-            let (key, value) = offset_record(group, partition, record, wall);
+            let number = (commit / groups * per_batch + record) % PARTITIONS_PER_GROUP;
+            let (key, value) = offset_record(group, number, record, wall);
             builder.push(wall.0, Some(&key), Some(&value), []);
             record += 1;
         }
@@ -110,7 +125,7 @@ fn write(directory: &Path, records: u64, keys: u64, per_batch: u64) {
             .unwrap();
         drop(locked);
         if partition.mark_awaits_flush() {
-            node.queue_flush(Arc::clone(&partition));
+            node.queue_flush(Arc::clone(partition));
         }
         if record % 1_000_000 < per_batch {
             node.flush(0);

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use millstream_api::{Effect, ShardStep};
-use millstream_coordinator::{Shard, SweepCursor};
+use millstream_coordinator::{LoggedRecord, Shard, SweepCursor};
 use millstream_metadata::OFFSETS_TOPIC;
+use millstream_model::Offset;
 use millstream_protocol::records::{batches, records_of};
 
 use crate::Node;
@@ -64,13 +65,14 @@ impl Node {
                     continue;
                 }
                 let records = records_of(&header, batch).map_err(|error| error.to_string())?;
-                for record in records.iter() {
-                    let record = record.map_err(|error| error.to_string())?;
-                    let at = millstream_model::Offset(record.offset);
-                    shard
-                        .load(at, record.key, record.value)
-                        .map_err(|error| error.to_string())?;
-                }
+                let records: Result<Vec<_>, _> = records.iter().collect();
+                let records = records.map_err(|error| error.to_string())?;
+                let logged = records.into_iter().map(|record| LoggedRecord {
+                    offset: Offset(record.offset),
+                    key: record.key,
+                    value: record.value,
+                });
+                shard.load(logged).map_err(|error| error.to_string())?;
             }
         }
         let high_watermark = locked.high_watermark();

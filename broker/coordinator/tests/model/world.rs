@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
-use millstream_coordinator::{After, CoordinatorRecord, GroupAnswer, GroupConfig, Outcome, Shard};
+use millstream_coordinator::{
+    After, CoordinatorRecord, GroupAnswer, GroupConfig, LoggedRecord, Outcome, Shard,
+};
 use millstream_model::{Instant, Offset, RequestToken, WallTime};
 use millstream_protocol::ErrorCode;
 
@@ -244,12 +246,8 @@ impl World {
     /// A new shard reads the log, and answers after a while.
     fn reload(&mut self) {
         self.shard = Shard::loading(GroupConfig::default());
-        for (offset, record) in (0..).map(Offset).zip(&self.log) {
-            let loaded = self
-                .shard
-                .load(offset, Some(&record.key), record.value.as_deref());
-            loaded.expect("own records load");
-        }
+        let logged = logged(&self.log);
+        self.shard.load(logged).expect("own records load");
         self.last_change = self.now;
         let delay = self.millis(500);
         self.plan(delay, Event::Loaded);
@@ -447,10 +445,7 @@ impl World {
     /// The log gives the state that the running shard has.
     fn check_replay(&self) {
         let mut again = Shard::loading(GroupConfig::default());
-        for (offset, record) in (0..).map(Offset).zip(&self.log) {
-            let loaded = again.load(offset, Some(&record.key), record.value.as_deref());
-            loaded.expect("own records load");
-        }
+        again.load(logged(&self.log)).expect("own records load");
         for (mut again, live) in again
             .durable_groups()
             .into_iter()
@@ -491,4 +486,11 @@ impl World {
             }
         }
     }
+}
+
+fn logged(log: &[CoordinatorRecord]) -> impl Iterator<Item = LoggedRecord<'_>> {
+    let offsets = (0..).map(Offset);
+    offsets
+        .zip(log)
+        .map(|(offset, record)| LoggedRecord::of(offset, record))
 }

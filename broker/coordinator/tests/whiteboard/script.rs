@@ -27,8 +27,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use millstream_coordinator::{
-    After, CoordinatorRecord, GroupConfig, Outcome, ParkedAnswer, RequestContext, Shard,
-    SweepCursor, SweepLimits, TopicLookup,
+    After, CoordinatorRecord, GroupConfig, LoggedRecord, Outcome, ParkedAnswer, RequestContext,
+    Shard, SweepCursor, SweepLimits, TopicLookup,
 };
 use millstream_model::{Instant, Offset, RequestToken, TopicId, WallTime};
 use millstream_protocol::ErrorCode;
@@ -88,7 +88,7 @@ fn loaded(config: &GroupConfig, log: &[CoordinatorRecord], now: Instant) -> (Sha
     let mut shard = Shard::loading(config.clone());
     let mut errors = Vec::new();
     for (offset, record) in (0..).map(Offset).zip(log) {
-        if let Err(error) = shard.load(offset, Some(&record.key), record.value.as_deref()) {
+        if let Err(error) = shard.load([LoggedRecord::of(offset, record)]) {
             errors.push(format!("error: {error}"));
         }
     }
