@@ -95,9 +95,7 @@ impl Shard {
                     key,
                     value: Some(value),
                 } => {
-                    let wall = WallTime(value.commit_timestamp);
-                    let group = self.group_to_replay(&key.group, wall);
-                    group.replay_offset(record.offset, &key, &value);
+                    let group = self.replay_offset(record.offset, &key, &value);
                     group.load_offsets(&mut records)?
                 }
                 change => {
@@ -129,9 +127,7 @@ impl Shard {
                 key,
                 value: Some(value),
             } => {
-                let wall = WallTime(value.commit_timestamp);
-                let group = self.group_to_replay(&key.group, wall);
-                group.replay_offset(offset, &key, &value);
+                self.replay_offset(offset, &key, &value);
             }
             Change::Offset { key, value: None } => {
                 if let Some(group) = self.groups.get_mut(&*key.group) {
@@ -322,6 +318,18 @@ impl Shard {
             outcome,
         };
         (group, step)
+    }
+
+    /// Answers the group that committed it.
+    fn replay_offset(
+        &mut self,
+        offset: Offset,
+        key: &OffsetCommitKey<'_>,
+        value: &OffsetCommitValue<'_>,
+    ) -> &mut Group {
+        let group = self.group_to_replay(&key.group, WallTime(value.commit_timestamp));
+        group.replay_offset(offset, key, value);
+        group
     }
 
     fn replay_group(&mut self, offset: Offset, id: &str, value: &GroupMetadataValue<'_>) {
