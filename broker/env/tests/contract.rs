@@ -100,19 +100,24 @@ fn a_read_that_is_not_to_wait_names_what_the_page_cache_does_not_hold() {
         })
     };
     assert_eq!(read().unwrap(), bytes[5..], "just written");
-    file.forget_cached(0).unwrap();
-    let mut waited = 0;
-    let found = loop {
-        match read() {
-            Ok(found) => break found,
-            Err(cold) => cold.wait(),
-        }
-        waited += 1;
-        assert!(waited < 100, "it never gets warm");
-    };
-    assert_eq!(found, bytes[5..]);
-    // On a file system in memory nothing is ever cold.
-    assert!(waited > 0 || !has_cache);
+    let mut waits = 0;
+    for _ in 0..20 {
+        file.forget_cached(0).unwrap();
+        let mut tries = 0;
+        let found = loop {
+            match read() {
+                Ok(found) => break found,
+                Err(cold) => cold.wait(),
+            }
+            tries += 1;
+            assert!(tries < 100, "it never gets warm");
+        };
+        assert_eq!(found, bytes[5..]);
+        waits += tries;
+    }
+    // On a file system in memory nothing is ever cold. On a disk one look may be so late that the kernel's
+    // readahead, which the look itself begins, is done before it; not all of them.
+    assert!(waits > 0 || !has_cache);
 }
 
 #[test]

@@ -94,6 +94,9 @@ def group(o):
         auto_offset_reset="earliest",
     )
     consumer.subscribe([o.topic], listener=Assignment())
+    # kafka-python 3.0.12 never holds what it was assigned where it joins again because the topic only then
+    # appeared to it, and the poll that began that ends before the coordinator answers. So it knows it before.
+    consumer.partitions_for_topic(o.topic)
     while not stop.is_set():
         offsets = {}
         for tp, messages in consumer.poll(timeout_ms=200).items():
