@@ -43,28 +43,38 @@ coverage+=" -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=16 --
 RUSTFLAGS=$coverage cargo build --quiet --locked --release --target "$host" --target-dir "$target_dir"
 
 found=${FUZZ_CORPUS:-$target_dir/fuzz-corpus}
-passed=0
-failed=0
-for target in "${targets[@]}"; do
-    mkdir -p "$found/$target" "$found/artifacts"
-    log="$found/$target.log"
-    if [[ $seconds -gt 0 ]]; then length=-max_total_time=$seconds; else length=-runs=0; fi
-    saved=()
+mkdir -p "$found/artifacts"
+
+# Runs one target; its line goes to standard output.
+fuzz() {
+    local target=$1 length=-runs=0 saved=() runs covered cause input
+    mkdir -p "$found/$target"
+    local log="$found/$target.log"
+    [[ $seconds -eq 0 ]] || length=-max_total_time=$seconds
     [[ ! -d corpus/$target ]] || saved=("corpus/$target")
     if "$target_dir/$host/release/$target" "$length" -max_len="${max_len[$target]:-8192}" \
         -rss_limit_mb=2048 -malloc_limit_mb=128 -timeout=10 -print_final_stats=1 \
         -artifact_prefix="$found/artifacts/$target-" \
         "$found/$target" "${saved[@]}" >"$log" 2>&1; then
-        passed=$((passed + 1))
         runs=$(sed -n 's/^stat::number_of_executed_units: //p' "$log")
         covered=$(grep -oE 'cov: [0-9]+' "$log" | tail -n 1 | cut -d' ' -f2)
         echo "fuzz $target: ok, ${runs:-0} inputs in $seconds s, ${covered:-0} edges covered"
     else
-        failed=$((failed + 1))
         cause=$(grep -m1 -E 'panicked at|ERROR: libFuzzer' "$log" || tail -n 1 "$log")
         input=$(grep -oE 'Test unit written to .*' "$log" | tail -n 1 | cut -d' ' -f5)
         echo "fuzz $target: FAILED, $cause (input ${input:-unknown}, log $log)"
+        return 1
     fi
+}
+
+passed=0
+failed=0
+count() { if wait -n; then passed=$((passed + 1)); else failed=$((failed + 1)); fi; }
+for target in "${targets[@]}"; do
+    # As many at a time as there are processors.
+    [[ $(jobs -pr | wc -l) -lt $(nproc) ]] || count
+    fuzz "$target" &
 done
+while [[ $((passed + failed)) -lt ${#targets[@]} ]]; do count; done
 echo "fuzz: $passed passed, $failed failed"
 [[ $failed -eq 0 ]]

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::client::Client;
 use super::record::Plan;
-use super::ring::{Members, Station};
+use super::ring::{Members, Station, large};
 use super::verify::Verifier;
 use crate::tally::Report;
 
@@ -26,7 +26,7 @@ pub fn in_and_out(station: &mut Station, client: &dyn Client, count: u64, report
         client,
         bootstrap: &bootstrap,
     };
-    let count = count.min(station.members.count_max);
+    let count = large(client.name(), count);
     if let Some(written) = passage.carry(&topic(client.name()), count, "none", "records", report) {
         station.written.insert(client.name(), written);
     }
