@@ -52,6 +52,7 @@ pub(super) struct DiskState {
     failed: BTreeSet<PathBuf>,
     clock: Option<Arc<SimClock>>,
     operations: u64,
+    bytes_read: u64,
     /// Reads that were not to wait.
     cached_reads: u64,
     /// Counts crashes: handles and locks of an earlier life are dead.
@@ -101,6 +102,12 @@ impl SimDisk {
     #[must_use]
     pub fn operations(&self) -> u64 {
         lock(&self.state).operations
+    }
+
+    /// How many bytes were read.
+    #[must_use]
+    pub fn bytes_read(&self) -> u64 {
+        lock(&self.state).bytes_read
     }
 
     /// How often each kind of fault struck.
@@ -261,6 +268,10 @@ impl SimDisk {
         let is_cold = scattered.checked_rem(state.faults.cold_every) == Some(0);
         state.counts.cold_reads += u64::from(is_cold);
         is_cold
+    }
+
+    pub(super) fn note_read(&self, bytes: usize) {
+        lock(&self.state).bytes_read += bytes as u64;
     }
 
     pub(super) fn change(&self) -> MutexGuard<'_, DiskState> {
