@@ -91,7 +91,10 @@ pub fn run(rounds: u64, millstream: &Path) -> Tally {
         ratios: BTreeMap::new(),
     };
     for round in 1..=rounds {
-        durability.report.check("warm-up", touch_memory());
+        let ready = fs::create_dir_all(&durability.folder)
+            .map_err(|e| format!("{}: {e}", durability.folder.display()));
+        let warm = ready.and_then(|()| touch_memory());
+        durability.report.check("warm-up", warm);
         let latency = durability.latency();
         durability
             .report
