@@ -5,7 +5,7 @@ mod common;
 
 use std::sync::Arc;
 
-use common::{NOW, append, batch, create, node_on};
+use common::{NOW, TOPIC, append, batch, create, node_on, partition};
 use millstream_env::sim::{SimClock, SimDisk};
 
 const BATCH: usize = 200_000;
@@ -28,7 +28,7 @@ fn read_by_a_start(batches: usize) -> u64 {
     disk.end_process();
     let before = disk.bytes_read();
     let node = node_on(&disk, &clock, &[]);
-    let partition = Arc::clone(&node.broker.view().topic("topic").unwrap().partitions[0]);
+    let partition = partition(&node, TOPIC, 0);
     let end = partition.lock().unwrap().log().log_end_offset();
     assert_eq!(end.0, batches as i64);
     disk.bytes_read() - before

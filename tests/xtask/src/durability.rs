@@ -20,7 +20,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::conformance::{Broker, Kind};
-use crate::measure::{bench, median, number, shown};
+use crate::measure::{bench, kib, median, number, shown};
 use crate::process::output;
 use crate::tally::{Report, Tally};
 use crate::tools::{first_missing, target};
@@ -281,17 +281,8 @@ impl Durability<'_> {
 
 /// Touches nearly all memory that is free or holds what can be read again.
 fn touch_memory() -> Result<(), String> {
-    let info = fs::read_to_string("/proc/meminfo").map_err(|e| format!("/proc/meminfo: {e}"))?;
-    let available = info
-        .lines()
-        .find_map(|line| {
-            line.strip_prefix("MemAvailable:")?
-                .split_whitespace()
-                .next()
-        })
-        .and_then(|kib| kib.parse::<usize>().ok())
-        .ok_or("/proc/meminfo: no MemAvailable")?;
-    let touched = vec![1u8; (available << 10) / 100 * 93];
+    let available = kib("/proc/meminfo", "MemAvailable:")? << 10;
+    let touched = vec![1u8; (available / 100 * 93) as usize];
     std::hint::black_box(&touched);
     Ok(())
 }

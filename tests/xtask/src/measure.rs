@@ -31,14 +31,17 @@ pub fn number(from: &Value, path: &str) -> Result<f64, String> {
 
 /// What a process has resident.
 pub fn resident_mib(id: u32) -> Result<f64, String> {
-    let path = format!("/proc/{id}/status");
-    let status = fs::read_to_string(&path).map_err(|e| format!("{path}: {e}"))?;
-    status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:")?.split_whitespace().next())
-        .and_then(|kib| kib.parse::<f64>().ok())
-        .map(|kib| kib / 1024.0)
-        .ok_or_else(|| format!("{path} has no VmRSS"))
+    let kib = kib(&format!("/proc/{id}/status"), "VmRSS:")?;
+    Ok(kib as f64 / 1024.0)
+}
+
+/// What the kernel counts in KiB under a name in one of its files.
+pub fn kib(path: &str, name: &str) -> Result<u64, String> {
+    let text = fs::read_to_string(path).map_err(|e| format!("{path}: {e}"))?;
+    text.lines()
+        .find_map(|line| line.strip_prefix(name)?.split_whitespace().next())
+        .and_then(|kib| kib.parse().ok())
+        .ok_or_else(|| format!("{path} has no {name}"))
 }
 
 /// A figure with three digits.

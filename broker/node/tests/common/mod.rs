@@ -122,7 +122,7 @@ pub fn batch(timestamp: i64, size: usize) -> Bytes {
 
 /// Appends a batch to the first partition, durably.
 pub fn append(node: &Node, batch: Bytes) {
-    let partition = Arc::clone(&node.broker.view().topic(TOPIC).unwrap().partitions[0]);
+    let partition = partition(node, TOPIC, 0);
     let validated = ValidatedBatch::trusted(BatchHeader::read(&batch).unwrap());
     let waiter = Waiter {
         token: TOKEN,
@@ -141,7 +141,7 @@ pub fn append(node: &Node, batch: Bytes) {
 
 /// The timestamps of the first partition's records.
 pub fn timestamps_left(node: &Node) -> Vec<i64> {
-    let partition = Arc::clone(&node.broker.view().topic(TOPIC).unwrap().partitions[0]);
+    let partition = partition(node, TOPIC, 0);
     let locked = partition.lock().unwrap();
     let mut offset = locked.log().log_start_offset();
     let mut timestamps = Vec::new();
