@@ -18,6 +18,7 @@ mod real;
 mod seam;
 pub mod sim;
 mod sockets;
+mod sync_work;
 mod volume;
 mod waits;
 
@@ -28,4 +29,5 @@ pub use read_only::ReadOnlyDisk;
 pub use real::{RealClock, RealDisk, RealRandom};
 pub use seam::{Clock, DirectoryEntry, Disk, File, Random, Space, Volume};
 pub use sockets::notice_lost_peers;
+pub use sync_work::{Rename, SyncWork};
 pub use waits::{AroundWait, ColdRead, set_around_waits, waiting, without_waiting};

@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 use millstream_model::{Instant, WallTime};
 
+use crate::SyncWork;
+
 /// Reads the two clocks.
 pub trait Clock: Send + Sync {
     /// The monotonic clock, for timers.
@@ -56,9 +58,8 @@ pub trait Volume: Send + Sync {
     /// From how many files on [`Volume::sync`] syncs the file system as a whole: fewer are better
     /// given to it one by one, side by side. `usize::MAX`: never.
     fn whole_sync_files_min(&self) -> usize;
-    /// Makes the bytes of all these files durable ([`File::sync_data`]), then the names in these
-    /// directories. After an error none of it may be believed.
-    fn sync(&self, files: &[Arc<dyn File>], directories: &[PathBuf]) -> io::Result<()>;
+    /// Carries out all of this work. After an error none of it may be believed.
+    fn sync(&self, work: &SyncWork) -> io::Result<()>;
 }
 
 /// The room of a file system. *Units*: bytes.

@@ -9,12 +9,11 @@
 
 use std::fs::File as StdFile;
 use std::io;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::Path;
 
 use rustix::fs::{fstatfs, syncfs};
 
-use crate::{File, Volume};
+use crate::{RealDisk, SyncWork, Volume};
 
 /// From so many files on, one `syncfs`.
 const WHOLE_SYNC_FILES_MIN: usize = 32;
@@ -46,14 +45,12 @@ impl Volume for RealVolume {
         }
     }
 
-    fn sync(&self, files: &[Arc<dyn File>], directories: &[PathBuf]) -> io::Result<()> {
+    fn sync(&self, work: &SyncWork) -> io::Result<()> {
         match &self.syncfs {
-            Some(descriptor) if files.len() >= WHOLE_SYNC_FILES_MIN => syncfs(descriptor)?,
-            _ => files.iter().try_for_each(|file| file.sync_data())?,
+            Some(descriptor) if work.files.len() >= WHOLE_SYNC_FILES_MIN => syncfs(descriptor)?,
+            _ => work.sync_files()?,
         }
-        directories
-            .iter()
-            .try_for_each(|directory| StdFile::open(directory)?.sync_all())
+        work.sync_names(&RealDisk)
     }
 }
 

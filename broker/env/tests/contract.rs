@@ -5,7 +5,7 @@ use std::io::{ErrorKind, IoSlice};
 use std::path::Path;
 
 use millstream_env::sim::{SimDisk, SimFaults, SimRandom};
-use millstream_env::{Disk, RealDisk, without_waiting};
+use millstream_env::{Disk, RealDisk, Rename, SyncWork, without_waiting};
 
 fn each_disk(test: impl Fn(&dyn Disk, &Path)) {
     let folder = tempfile::tempdir().unwrap();
@@ -168,13 +168,73 @@ fn names_are_listed_renamed_and_removed() {
 fn a_volume_syncs_any_number_of_files() {
     each_disk(|disk, root| {
         let volume = disk.volume(root).unwrap();
-        let mut files = Vec::new();
+        let mut work = SyncWork::default();
+        work.directories.insert(root.to_owned());
         for count in [0, 1, 7, 40] {
-            files.resize_with(count, || disk.open(&root.join("file"), true).unwrap());
-            volume.sync(&files, &[root.to_owned()]).unwrap();
+            let file = || disk.open(&root.join("file"), true).unwrap();
+            work.files.resize_with(count, file);
+            volume.sync(&work).unwrap();
         }
-        assert!(volume.sync(&[], &[root.join("absent")]).is_err());
     });
+}
+
+#[test]
+fn a_volume_gives_names_to_what_it_synced() {
+    each_disk(|disk, root| {
+        let (old, new) = (root.join("name"), root.join("name.tmp"));
+        let volume = disk.volume(root).unwrap();
+        disk.open(&old, true).unwrap();
+        let file = disk.open(&new, true).unwrap();
+        file.write_all_at(b"new", 0).unwrap();
+        let work = SyncWork {
+            files: vec![file],
+            renames: vec![Rename {
+                from: new.clone(),
+                to: old.clone(),
+            }],
+            directories: [root.to_owned()].into(),
+        };
+        volume.sync(&work).unwrap();
+        assert_eq!(disk.length(&old).unwrap(), 3);
+        assert_eq!(disk.length(&new).unwrap_err().kind(), ErrorKind::NotFound);
+    });
+}
+
+/// What was removed meanwhile needs no name.
+#[test]
+fn a_volume_passes_over_what_is_gone() {
+    each_disk(|disk, root| {
+        let gone = root.join("gone");
+        let work = SyncWork {
+            files: Vec::new(),
+            renames: vec![Rename {
+                from: gone.join("a"),
+                to: gone.join("b"),
+            }],
+            directories: [gone].into(),
+        };
+        disk.volume(root).unwrap().sync(&work).unwrap();
+    });
+}
+
+#[test]
+fn a_file_whose_sync_fails_gets_no_name() {
+    let disk = SimDisk::default();
+    disk.create_directory(Path::new("/data")).unwrap();
+    let (from, to) = (Path::new("/data/a").into(), Path::new("/data/b").into());
+    let work = SyncWork {
+        files: vec![disk.open(Path::new("/data/a"), true).unwrap()],
+        renames: vec![Rename { from, to }],
+        directories: ["/data".into()].into(),
+    };
+    work.files[0].write_all_at(b"lost", 0).unwrap();
+    disk.set_faults(SimFaults {
+        fail_next_sync: true,
+        ..SimFaults::default()
+    });
+    let volume = disk.volume(Path::new("/data")).unwrap();
+    assert!(volume.sync(&work).is_err());
+    assert!(disk.length(Path::new("/data/b")).is_err());
 }
 
 #[test]

@@ -131,11 +131,6 @@ fn flush(log: &mut Log) {
     let Some(work) = log.begin_flush() else {
         return;
     };
-    for file in &work.files {
-        file.sync_data().unwrap();
-    }
-    for directory in &work.directories {
-        RealDisk.sync_directory(directory).unwrap();
-    }
+    work.sync.carry_out(&RealDisk).unwrap();
     log.complete_flush(work.end);
 }

@@ -6,7 +6,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use millstream_env::{Disk, File};
+use millstream_env::{Disk, File, Rename};
 use millstream_model::{LeaderEpoch, Offset};
 use millstream_protocol::records::BatchHeader;
 
@@ -147,23 +147,18 @@ impl Opening<'_> {
     }
 }
 
-/// Writes the epochs' file anew, under another name until it is whole. Neither its bytes nor its name are
-/// synced, unless `sync` asks for the bytes.
+/// Writes the epochs' file anew, under another name, and answers how to replace the old one once its bytes
+/// are synced. That may be when the log is deleted and another has its place, so the name is this log's.
 pub(crate) fn write_epochs(
     place: &LogPlace,
     epochs: &LeaderEpochs,
-    sync: bool,
-) -> io::Result<Arc<dyn File>> {
-    let path = place.directory.join(names::LEADER_EPOCHS);
-    let temporary = path.with_extension(names::TEMPORARY);
-    let file = place.disk.open(&temporary, true)?;
+) -> io::Result<(Arc<dyn File>, Rename)> {
+    let to = place.directory.join(names::LEADER_EPOCHS);
+    let from = to.with_extension(format!("{}.{}", place.topic_id, names::TEMPORARY));
+    let file = place.disk.open(&from, true)?;
     file.truncate(0)?;
     file.write_all_at(epochs.to_text().as_bytes(), 0)?;
-    if sync {
-        file.sync_data()?;
-    }
-    place.disk.rename(&temporary, &path)?;
-    Ok(file)
+    Ok((file, Rename { from, to }))
 }
 
 /// Reads a whole small file. `None` when there is none, or it is far too large to be one.

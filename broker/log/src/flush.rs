@@ -4,11 +4,12 @@
 //! takes the log's end and the files that hold unflushed bytes below it; the owner syncs them;
 //! [`Log::complete_flush`] publishes that end, and not a newer one.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use millstream_env::File;
+use millstream_env::{File, Rename, SyncWork};
 use millstream_model::{Offset, WallTime};
 
 use crate::derived::write_epochs;
@@ -26,10 +27,8 @@ const PRODUCERS_FILE_INTERVAL: u64 = 4 << 20;
 pub struct FlushWork {
     /// What [`Log::complete_flush`] is to be called with.
     pub end: FlushEnd,
-    /// Files to sync, first.
-    pub files: Vec<Arc<dyn File>>,
-    /// Directories to sync, after them.
-    pub directories: Vec<PathBuf>,
+    /// What to sync.
+    pub sync: SyncWork,
 }
 
 /// How far a flush makes a log durable.
@@ -117,9 +116,10 @@ impl Log {
         if self.active().has_many_pending_entries() {
             self.write_pending_entries();
         }
-        if self.dirty.epochs {
-            self.write_leader_epochs();
-        }
+        let renames = match self.dirty.epochs {
+            true => self.write_leader_epochs(),
+            false => None,
+        };
         let mut files = std::mem::take(&mut self.dirty.files);
         let active = self.segments.last().expect("segment list is never empty");
         match active.file(&self.place) {
@@ -131,9 +131,9 @@ impl Log {
                 return None;
             }
         }
-        let mut directories = Vec::new();
+        let mut directories = BTreeSet::new();
         if std::mem::take(&mut self.dirty.directory) {
-            directories.push(self.place.directory.clone());
+            directories.insert(self.place.directory.clone());
         }
         if std::mem::take(&mut self.dirty.parent) {
             let metadata = partition_metadata::path_in(&self.place.directory);
@@ -152,8 +152,11 @@ impl Log {
                 offset: self.log_end_offset,
                 producers: self.dirty.producers.written(),
             },
-            files,
-            directories,
+            sync: SyncWork {
+                files,
+                renames: renames.into_iter().collect(),
+                directories,
+            },
         })
     }
 
@@ -174,8 +177,10 @@ impl Log {
             Err(_) => FlushBeside::Wait,
             Ok(file) => FlushBeside::Work(FlushWork {
                 end: FlushEnd::of_bytes(self.log_end_offset),
-                files: vec![file],
-                directories: Vec::new(),
+                sync: SyncWork {
+                    files: vec![file],
+                    ..SyncWork::default()
+                },
             }),
         }
     }
@@ -279,18 +284,20 @@ impl Log {
         Ok(segment)
     }
 
-    /// Replaces the epochs' file. Recovery notices an old one by the last batch's epoch, so a failure
-    /// costs time later and is tried again.
-    fn write_leader_epochs(&mut self) {
-        match write_epochs(&self.place, &self.epochs, false) {
-            Ok(file) => {
+    /// Writes the file that is to replace that of the epochs. Recovery notices an old one by the last
+    /// batch's epoch, so a failure costs time later and is tried again.
+    fn write_leader_epochs(&mut self) -> Option<Rename> {
+        match write_epochs(&self.place, &self.epochs) {
+            Ok((file, rename)) => {
                 self.dirty.files.push(file);
                 self.dirty.directory = true;
                 self.dirty.epochs = false;
+                Some(rename)
             }
             Err(error) => {
                 let directory = self.place.directory.display();
                 tracing::warn!(%directory, %error, "leader epochs not written");
+                None
             }
         }
     }

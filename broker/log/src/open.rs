@@ -216,7 +216,7 @@ impl Opening<'_> {
                 epochs: false,
             });
         }
-        let epochs = !if_room(write_epochs(place, &self.epochs.known, true).map(drop))?;
+        let epochs = !if_room(self.replace_epochs())?;
         if is_new {
             let metadata = partition_metadata::path_in(&place.directory);
             place.disk.open(&metadata, false)?.sync_data()?;
@@ -229,6 +229,12 @@ impl Opening<'_> {
             names: false,
             epochs,
         })
+    }
+
+    fn replace_epochs(&self) -> io::Result<()> {
+        let (file, rename) = write_epochs(self.place, &self.epochs.known)?;
+        file.sync_data()?;
+        self.place.disk.rename(&rename.from, &rename.to)
     }
 }
 

@@ -365,7 +365,7 @@ fn after_a_failed_sync_the_log_is_offline() {
         fail_next_sync: true,
         ..SimFaults::default()
     });
-    assert!(work.files.iter().any(|file| file.sync_data().is_err()));
+    assert!(work.sync.sync_files().is_err());
     log.fail_flush();
     assert_eq!(log.flushed_offset(), Offset(0));
     assert!(matches!(
@@ -389,7 +389,7 @@ fn a_flush_publishes_the_end_it_took() {
     let work = log.begin_flush().unwrap();
     append(&mut log, batch(&[2], 100)).unwrap();
     assert_eq!(work.end.offset, Offset(1));
-    assert!(work.directories.contains(&DIRECTORY.into()));
+    assert!(work.sync.directories.contains(Path::new(DIRECTORY)));
     log.complete_flush(work.end);
     assert_eq!(log.flushed_offset(), Offset(1));
     flush(&mut log);
@@ -397,7 +397,10 @@ fn a_flush_publishes_the_end_it_took() {
     assert!(log.begin_flush().is_none());
     append(&mut log, batch(&[3], 100)).unwrap();
     let work = log.begin_flush().unwrap();
-    assert!(work.directories.contains(&DIRECTORY.into()), "rolled");
+    assert!(
+        work.sync.directories.contains(Path::new(DIRECTORY)),
+        "rolled"
+    );
 }
 
 #[test]
@@ -555,9 +558,15 @@ fn a_flush_beside_another_has_a_descriptor_of_its_own() {
     let FlushBeside::Work(second) = log.begin_flush_beside() else {
         panic!("nothing but bytes is dirty");
     };
-    assert!(second.directories.is_empty());
-    let shared = |file| first.files.iter().any(|other| Arc::ptr_eq(other, file));
-    assert!(!second.files.iter().any(shared));
+    assert!(second.sync.directories.is_empty());
+    let shared = |file| {
+        first
+            .sync
+            .files
+            .iter()
+            .any(|other| Arc::ptr_eq(other, file))
+    };
+    assert!(!second.sync.files.iter().any(shared));
     log.complete_flush(first.end);
     assert_eq!(log.flushed_offset(), Offset(1));
     log.complete_flush(second.end);

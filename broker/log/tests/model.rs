@@ -6,12 +6,10 @@
 
 mod common;
 
-use std::sync::Arc;
-
 use common::{Bench, NOW, append_in, batch_of, read_all, records_in};
 use millstream_env::Disk;
 use millstream_env::sim::{SimFaults, SimRandom};
-use millstream_log::{FlushWork, Log, LogConfig, Retention};
+use millstream_log::{Log, LogConfig, Retention};
 use millstream_model::{LeaderEpoch, Offset};
 
 /// A batch that was appended: its first offset, its records' count, producer, epoch.
@@ -124,17 +122,6 @@ impl Model {
         );
     }
 
-    fn sync(&self, log: &Log, work: &FlushWork) {
-        for file in &work.files {
-            file.sync_data().unwrap();
-        }
-        for directory in &work.directories {
-            Arc::clone(&log.place().disk)
-                .sync_directory(directory)
-                .unwrap();
-        }
-    }
-
     /// One run of the process: appends, flushes, then the power goes.
     fn run(&mut self) {
         let mut log = self.open();
@@ -151,7 +138,7 @@ impl Model {
                     if self.random.chance(30) {
                         self.append(&mut log);
                     }
-                    self.sync(&log, &work);
+                    work.sync.carry_out(&*log.place().disk).unwrap();
                     log.complete_flush(work.end);
                     self.flushed = work.end.offset.0;
                     assert_eq!(log.flushed_offset().0, self.flushed);
@@ -169,7 +156,7 @@ impl Model {
         if self.random.chance(20) {
             log.prepare_close().unwrap();
             if let Some(work) = log.begin_flush() {
-                self.sync(&log, &work);
+                work.sync.carry_out(&*log.place().disk).unwrap();
                 log.complete_flush(work.end);
                 self.flushed = work.end.offset.0;
             }
@@ -203,7 +190,7 @@ impl Model {
             self.bench.noted = log.checkpoint();
             let is_flushed = self.random.chance(80);
             if is_flushed && let Some(work) = log.begin_flush() {
-                self.sync(log, &work);
+                work.sync.carry_out(&*log.place().disk).unwrap();
                 log.complete_flush(work.end);
                 self.flushed = work.end.offset.0;
             }
@@ -333,7 +320,7 @@ fn a_disk_that_lies_about_syncing_is_noticed() {
                     model.written.push(written);
                 }
                 let work = log.begin_flush().unwrap();
-                model.sync(&log, &work);
+                work.sync.carry_out(&*log.place().disk).unwrap();
                 log.complete_flush(work.end);
                 model.flushed = work.end.offset.0;
                 model.bench.noted = log.checkpoint();

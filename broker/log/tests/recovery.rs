@@ -342,6 +342,35 @@ fn missing_time_indexes_are_built_again() {
     assert_eq!(bench.files(), before, "all indexes are as they were");
 }
 
+/// Its name is given once its bytes are synced: whenever the power goes, it is the old file or the new one.
+#[test]
+fn the_file_of_epochs_is_whole_whenever_the_power_goes() {
+    let name = "leader-epoch-checkpoint";
+    let (old, new) = (b"0\n1\n1 0\n".to_vec(), b"0\n2\n1 0\n2 1\n".to_vec());
+    let mut met = [false; 2];
+    for seed in 0..100 {
+        let bench = Bench::new();
+        let mut log = bench.open();
+        append_in(&mut log, batch(&[1], 100), 1).unwrap();
+        flush(&mut log);
+        assert_eq!(bench.file(name), old);
+        append_in(&mut log, batch(&[2], 100), 2).unwrap();
+        let is_synced = seed % 2 == 0;
+        match is_synced {
+            true => flush(&mut log),
+            false => drop(log.begin_flush()),
+        }
+        bench.disk.crash(&SimRandom::new(seed));
+        let left = bench.file(name);
+        assert!(
+            left == new || (left == old && !is_synced),
+            "seed {seed}: {left:?}"
+        );
+        met[usize::from(left == new)] = true;
+    }
+    assert_eq!(met, [true; 2]);
+}
+
 #[test]
 fn lost_or_old_epochs_are_gathered_from_the_batches() {
     for broken in [

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use millstream_env::{Disk, File, Volume};
+use millstream_env::{Disk, SyncWork, Volume};
 use millstream_log::{Checkpoint, FlushEnd, Noted, Room};
 use millstream_model::{DirectoryId, Instant, TopicId};
 use millstream_replica::HostedPartition;
@@ -164,9 +164,9 @@ impl LogDirectory {
     }
 
     /// Makes bytes and names durable. *Errors*: nothing in the directory is to be believed any more.
-    pub(crate) fn sync(&self, files: &[Arc<dyn File>], directories: &[PathBuf]) -> io::Result<()> {
+    pub(crate) fn sync(&self, work: &SyncWork) -> io::Result<()> {
         match &self.volume {
-            Some(volume) => volume.sync(files, directories),
+            Some(volume) => volume.sync(work),
             None => Err(io::Error::other("the log directory could not be opened")),
         }
     }

@@ -11,7 +11,8 @@
 //!    be covered by it.
 //! 2. A file with unflushed bytes is kept open, for closing it would lose the error of a failed
 //!    write-back: the log holds it until a round takes it.
-//! 3. Directories with new names are synced in the same round as the first bytes under those names.
+//! 3. Directories with new names are synced in the same round as the first bytes under those names. A file
+//!    that replaces another gets its name between the two: its bytes are durable then.
 //! 4. Appends with `acks=0` and `acks=1` are flushed by the same rounds.
 //! 5. After a failed sync the directory is offline, and nothing above the ends published before is
 //!    believed, now or at the next start. The same goes for a write that fails as only those of a broken
@@ -21,14 +22,12 @@
 //! Several rounds of a directory may run side by side, for a device syncs many files in little more time
 //! than one. Which partitions they take, and what may be published when they end, `flush_queue` says.
 
-use std::collections::BTreeSet;
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use millstream_api::Effect;
-use millstream_env::File;
+use millstream_env::SyncWork;
 use millstream_log::{FlushBeside, FlushEnd, FlushWork};
 use millstream_model::Instant;
 use millstream_replica::HostedPartition;
@@ -58,8 +57,7 @@ pub struct FlushRound {
     running: Running,
     ends: Vec<(Taken, FlushEnd)>,
     began: Instant,
-    files: Vec<Arc<dyn File>>,
-    directories: Vec<PathBuf>,
+    work: SyncWork,
     /// Bytes that were appended to its partitions since the rounds before took theirs.
     bytes: u64,
 }
@@ -110,8 +108,7 @@ impl Node {
             running: directory.begin_round(),
             ends: Vec::with_capacity(next.taken.len()),
             began: self.now(),
-            files: Vec::with_capacity(next.taken.len()),
-            directories: Vec::new(),
+            work: SyncWork::default(),
             bytes: 0,
         };
         self.take_ends(&mut round, next.taken, effects);
@@ -126,15 +123,13 @@ impl Node {
 
     fn take_ends(&self, round: &mut FlushRound, taken: Vec<Taken>, effects: &mut Vec<Effect>) {
         let directory = &self.directories[round.directory];
-        let mut names = BTreeSet::new();
         for taken in taken {
             let bytes = taken.partition.take_unflushed();
             // Of one that is gone or offline too: nobody will flush them.
             round.bytes += bytes;
             let durable = match self.take_end(&taken, effects) {
                 FlushBeside::Work(work) => {
-                    round.files.extend(work.files);
-                    names.extend(work.directories);
+                    round.work.append(work.sync);
                     round.ends.push((taken, work.end));
                     continue;
                 }
@@ -147,7 +142,6 @@ impl Node {
             };
             self.publish(&taken.partition, durable, effects);
         }
-        round.directories.extend(names);
     }
 
     fn take_end(&self, taken: &Taken, effects: &mut Vec<Effect>) -> FlushBeside {
@@ -182,7 +176,7 @@ impl Node {
     /// Syncs all that a round took. Holds no lock.
     pub fn sync(&self, round: &FlushRound) -> io::Result<()> {
         let directory = &self.directories[round.directory];
-        let synced = directory.sync(&round.files, &round.directories);
+        let synced = directory.sync(&round.work);
         if let Err(error) = &synced {
             // A failed sync leaves unknown what of the unflushed bytes is on disk, and the kernel may have
             // marked them clean. At once: it tells one of several rounds, and the others that all is well.

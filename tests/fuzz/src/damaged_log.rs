@@ -250,9 +250,8 @@ fn write(log: &mut Log, input: &mut Input<'_>) -> Written {
 
 fn flush(log: &mut Log) {
     if let Some(work) = log.begin_flush() {
-        for file in &work.files {
-            file.sync_data().expect("the disk is whole");
-        }
+        let synced = work.sync.carry_out(&*log.place().disk);
+        synced.expect("the disk is whole");
         log.complete_flush(work.end);
     }
 }

@@ -433,9 +433,9 @@ impl World {
         }
         let chosen = self.random.below(ready.len() as u64) as usize;
         match ready[chosen] {
-            Work::TakeFlush(directory) => self.take_flush(directory),
-            Work::BeginFlush => self.begin_flush(),
-            Work::EndFlush => self.end_flush(),
+            Work::TakeFlush(directory) => self.take_flush(directory)?,
+            Work::BeginFlush => self.begin_flush()?,
+            Work::EndFlush => self.end_flush()?,
             Work::DeleteRecords => {
                 if let Some((token, records)) = self.deletions.pop_front() {
                     let effects = self.node().delete_records(token, records);
@@ -470,42 +470,64 @@ impl World {
     }
 
     /// Takes what is in the next flush round. It begins at once, or lets batches gather.
-    fn take_flush(&mut self, directory: usize) {
+    fn take_flush(&mut self, directory: usize) -> Result<(), Violation> {
         if self.is_put_off(directory) {
-            return;
+            return Ok(());
         }
         let next = self.node().next_flush(directory);
         self.gathering.extend(next);
-        if self.random.chance(50) {
-            self.begin_flush();
+        match self.random.chance(50) {
+            true => self.begin_flush(),
+            false => Ok(()),
         }
     }
 
     /// Begins a flush round. Its sync may be over at once, or not before it ends: what is written
     /// between the two is durable, or is not.
-    fn begin_flush(&mut self) {
+    fn begin_flush(&mut self) -> Result<(), Violation> {
         let Some(next) = self.gathering.pop_front() else {
-            return;
+            return Ok(());
         };
         let directory = next.directory();
         let mut effects = Vec::new();
         if let Some(round) = self.node().begin_flush(next, &mut effects) {
-            let synced = self.random.chance(50).then(|| self.node().sync(&round));
+            let synced = match self.random.chance(50) {
+                true => Some(self.sync(directory, &round)?),
+                false => None,
+            };
             self.rounds.push((directory, round, synced));
         }
         self.carry_out(effects);
+        Ok(())
     }
 
-    fn end_flush(&mut self) {
+    /// The sync of a round. One that fails takes all partitions of the directory with it, so nothing but a
+    /// fault of the disk may fail it.
+    fn sync(&self, directory: usize, round: &FlushRound) -> Result<io::Result<()>, Violation> {
+        let synced = self.node().sync(round);
+        let path = &self.log_directories[directory];
+        match &synced {
+            Err(error) if !self.disk.has_failed_below(path) => {
+                violation(format!("a flush round failed on a whole disk: {error}"))
+            }
+            _ => Ok(synced),
+        }
+    }
+
+    fn end_flush(&mut self) -> Result<(), Violation> {
         let chosen = self.random.below(self.rounds.len() as u64) as usize;
         if self.is_put_off(self.rounds[chosen].0) {
-            return;
+            return Ok(());
         }
         let mut effects = Vec::new();
-        let (_, round, synced) = self.rounds.swap_remove(chosen);
-        let synced = synced.unwrap_or_else(|| self.node().sync(&round));
+        let (directory, round, synced) = self.rounds.swap_remove(chosen);
+        let synced = match synced {
+            Some(synced) => synced,
+            None => self.sync(directory, &round)?,
+        };
         self.node().end_flush(round, synced, &mut effects);
         self.carry_out(effects);
+        Ok(())
     }
 
     fn is_put_off(&mut self, directory: usize) -> bool {

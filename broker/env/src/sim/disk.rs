@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::file::{FileState, SimFile};
 use super::names::{Names, Node};
 use super::{SimClock, SimCounts, SimRandom};
-use crate::{DirectoryEntry, Disk, File, Space, Volume};
+use crate::{DirectoryEntry, Disk, File, Space, SyncWork, Volume};
 
 /// Bytes of the disk, as it says.
 const SIZE: u64 = 1 << 40;
@@ -492,11 +492,8 @@ impl Volume for SimDisk {
         3
     }
 
-    fn sync(&self, files: &[Arc<dyn File>], directories: &[PathBuf]) -> io::Result<()> {
-        files.iter().try_for_each(|file| file.sync_data())?;
-        directories
-            .iter()
-            .try_for_each(|directory| self.sync_directory(directory))
+    fn sync(&self, work: &SyncWork) -> io::Result<()> {
+        work.carry_out(self)
     }
 }
 

@@ -146,10 +146,7 @@ fn flush(log: &mut Log) -> io::Result<()> {
     let Some(work) = log.begin_flush() else {
         return Ok(());
     };
-    let disk = Arc::clone(&log.place().disk);
-    work.files.iter().try_for_each(|file| file.sync_data())?;
-    let mut directories = work.directories.iter();
-    directories.try_for_each(|directory| disk.sync_directory(directory))?;
+    work.sync.carry_out(&*log.place().disk)?;
     log.complete_flush(work.end);
     Ok(())
 }

@@ -118,13 +118,7 @@ pub fn flush(log: &mut Log) {
     let Some(work) = log.begin_flush() else {
         return;
     };
-    let disk = Arc::clone(&log.place().disk);
-    for file in &work.files {
-        file.sync_data().unwrap();
-    }
-    for directory in &work.directories {
-        disk.sync_directory(directory).unwrap();
-    }
+    work.sync.carry_out(&*log.place().disk).unwrap();
     log.complete_flush(work.end);
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 
 use millstream_env::sim::{SimDisk, SimFaults, SimRandom};
-use millstream_env::{DirectoryEntry, Disk, File, Space, Volume, is_disk_failure};
+use millstream_env::{DirectoryEntry, Disk, File, Space, SyncWork, Volume, is_disk_failure};
 
 pub const EIO: i32 = 5;
 pub const EROFS: i32 = 30;
@@ -202,9 +202,9 @@ impl Volume for Mounted {
         self.disk.whole_sync_files_min()
     }
 
-    fn sync(&self, files: &[Arc<dyn File>], directories: &[PathBuf]) -> io::Result<()> {
+    fn sync(&self, work: &SyncWork) -> io::Result<()> {
         self.check()?;
-        self.disk.sync(files, directories)
+        self.disk.sync(work)
     }
 }
 

@@ -35,6 +35,14 @@ impl TopicOwner {
             Some(Asked::Create) => self.hear_create(&answer, lives),
             Some(Asked::Delete) => self.hear_delete(world, &answer, lives),
             Some(Asked::Write(id, sequence)) => hear_write(&answer, lives, id, sequence),
+            Some(Asked::LastWrite(id, sequence)) => {
+                self.asked = Some(Asked::Delete);
+                match write_error(&answer)? {
+                    // It was gone first.
+                    ErrorCode::UnknownTopicOrPartition => Ok(Heard::Nothing),
+                    _ => hear_write(&answer, lives, id, sequence),
+                }
+            }
             Some(Asked::Read(id)) => self.hear_read(&answer, lives, id),
             Some(Asked::Commit(id, sent)) => hear_commit(&answer, lives, id, sent),
             Some(Asked::Offsets(id, sent, version)) => {
@@ -150,6 +158,11 @@ impl TopicOwner {
         }
         Ok(Heard::Nothing)
     }
+}
+
+fn write_error(answer: &Bytes) -> Result<ErrorCode, Violation> {
+    let answer: ProduceResponse<'_> = decode::<ProduceRequest<'_>, _>(answer, PRODUCE)?;
+    code(answer.responses[0].partition_responses[0].error_code)
 }
 
 fn hear_write(

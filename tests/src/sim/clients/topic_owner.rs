@@ -34,6 +34,9 @@ pub(super) enum Asked {
     Create,
     Delete,
     Write(Id, i32),
+    /// And then for the deletion, sent with it: the record may be in the middle of a flush round when the
+    /// topic goes.
+    LastWrite(Id, i32),
     Read(Id),
     Commit(Id, Sent),
     /// With the version, which says whether by name or by id.
@@ -121,9 +124,7 @@ impl TopicOwner {
         let dead = self.dead.last().copied();
         match (world.random.below(100), dead) {
             (0..=29, _) => {
-                self.sequence += 1;
-                let request = requests::produce(id, self.sequence, world.now_ms());
-                send(world, connection, PRODUCE, &request)?;
+                self.write(world, id)?;
                 Ok(Asked::Write(id, self.sequence))
             }
             (30..=44, _) if self.next >= self.committed.get(&id).copied().unwrap_or(0) => {
@@ -143,9 +144,16 @@ impl TopicOwner {
                 Ok(Asked::Offsets(id, sent, version))
             }
             (60..=64, _) if !self.is_calm => {
+                let is_written_to = world.random.chance(50);
+                if is_written_to {
+                    self.write(world, id)?;
+                }
                 lives.delete();
                 send(world, connection, DELETE, &requests::delete(id))?;
-                Ok(Asked::Delete)
+                match is_written_to {
+                    true => Ok(Asked::LastWrite(id, self.sequence)),
+                    false => Ok(Asked::Delete),
+                }
             }
             (65..=69, Some(dead)) => {
                 send(world, connection, FETCH, &requests::fetch(dead, 0))?;
@@ -160,6 +168,12 @@ impl TopicOwner {
                 Ok(Asked::Read(id))
             }
         }
+    }
+
+    fn write(&mut self, world: &mut World, id: Id) -> Result<(), Violation> {
+        self.sequence += 1;
+        let request = requests::produce(id, self.sequence, world.now_ms());
+        send(world, self.connection, PRODUCE, &request)
     }
 
     /// Begins anew with a topic: what was read once is read again.

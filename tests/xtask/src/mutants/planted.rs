@@ -6,16 +6,16 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "no fsync",
         promise: Promise::Records,
-        file: "broker/node/src/flush.rs",
-        text: "directory.sync(&round.files, &round.directories)",
-        planted: "directory.sync(&[], &round.directories)",
+        file: "broker/env/src/sync_work.rs",
+        text: "self.files.iter().try_for_each(|file| file.sync_data())",
+        planted: "Ok(())",
     },
     Mutant {
         name: "names are not synced",
         promise: Promise::Records,
-        file: "broker/node/src/flush.rs",
-        text: "directory.sync(&round.files, &round.directories)",
-        planted: "directory.sync(&round.files, &[])",
+        file: "broker/env/src/sync_work.rs",
+        text: "for directory in &self.directories {",
+        planted: "for directory in self.directories.iter().take(0) {",
     },
     Mutant {
         name: "no CRC check",
@@ -123,10 +123,19 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "a failed sync is tried again",
         promise: Promise::Records,
         file: "broker/node/src/flush.rs",
-        text: "directory.sync(&round.files, &round.directories)",
+        text: "directory.sync(&round.work)",
         planted: "directory
-            .sync(&round.files, &round.directories)
-            .or_else(|_| directory.sync(&round.files, &round.directories))",
+            .sync(&round.work)
+            .or_else(|_| directory.sync(&round.work))",
+    },
+    Mutant {
+        name: "a deleted topic fails the round that syncs it",
+        promise: Promise::Directories,
+        file: "broker/env/src/sync_work.rs",
+        text: "match disk.sync_directory(directory) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),",
+        planted: "match disk.sync_directory(directory) {
+                Err(error) => return Err(error),",
     },
     Mutant {
         name: "one failed directory fails all",
