@@ -39,31 +39,29 @@ pub struct CoordinatorRecord {
 }
 
 /// A record as it is read from the log.
-#[derive(Clone, Copy, Debug)]
-pub struct LoggedRecord<'a> {
+#[derive(Clone, Debug)]
+pub struct LoggedRecord {
     /// Where it is.
     pub offset: Offset,
-    /// Its key.
-    pub key: Option<&'a [u8]>,
+    /// Its key; one without has an empty one.
+    pub key: Bytes,
     /// Its value.
-    pub value: Option<&'a [u8]>,
+    pub value: Option<Bytes>,
 }
 
-impl<'a> LoggedRecord<'a> {
+impl LoggedRecord {
     /// As a record of our own was written.
     #[must_use]
-    pub fn of(offset: Offset, record: &'a CoordinatorRecord) -> LoggedRecord<'a> {
+    pub fn of(offset: Offset, record: &CoordinatorRecord) -> LoggedRecord {
         LoggedRecord {
             offset,
-            key: Some(&record.key),
-            value: record.value.as_deref(),
+            key: record.key.clone(),
+            value: record.value.clone(),
         }
     }
 
-    pub(crate) fn split(&self) -> Result<RawRecord, ReplayError> {
-        let key = Bytes::copy_from_slice(self.key.unwrap_or_default());
-        let value = self.value.map(Bytes::copy_from_slice);
-        RawRecord::split(self.offset, &key, value.as_ref())
+    pub(crate) fn change(&self) -> Result<Change<'_>, ReplayError> {
+        change_of(self.offset, &self.key, self.value.as_ref())
     }
 }
 
@@ -160,59 +158,56 @@ fn encode<'a>(leading: i16, version: i16, message: &impl Message<'a>) -> Bytes {
     encoder.into_parts().pop().unwrap_or_default()
 }
 
-/// A record cut into its leading numbers and its fields.
-pub(crate) struct RawRecord {
-    offset: i64,
-    kind: i16,
-    key: Bytes,
-    value: Option<(i16, Bytes)>,
+/// What a record says.
+pub(crate) fn change_of<'a>(
+    offset: Offset,
+    key: &'a Bytes,
+    value: Option<&'a Bytes>,
+) -> Result<Change<'a>, ReplayError> {
+    let reader = Reader { offset: offset.0 };
+    let (kind, key) = reader.leading(key)?;
+    match kind {
+        OFFSET_COMMIT_LEGACY | OFFSET_COMMIT => Ok(Change::Offset {
+            key: reader.decode(key, 0)?,
+            value: reader.value(value, "OffsetCommitValue", OFFSET_COMMIT_VALUE)?,
+        }),
+        GROUP_METADATA => Ok(Change::Group {
+            key: reader.decode(key, 0)?,
+            value: reader.value(value, "GroupMetadataValue", GROUP_METADATA_VALUE)?,
+        }),
+        _ => Ok(Change::Unknown),
+    }
 }
 
-impl RawRecord {
-    /// Cuts a record.
-    pub(crate) fn split(
-        offset: Offset,
-        key: &Bytes,
-        value: Option<&Bytes>,
-    ) -> Result<RawRecord, ReplayError> {
-        let offset = offset.0;
-        let (kind, key) = split_leading(offset, key)?;
-        let value = value
-            .map(|value| split_leading(offset, value))
-            .transpose()?;
-        Ok(RawRecord {
-            offset,
-            kind,
-            key,
-            value,
-        })
-    }
+/// Reads the parts of the record at an offset.
+struct Reader {
+    offset: i64,
+}
 
-    /// Decodes it.
-    pub(crate) fn change(&self) -> Result<Change<'_>, ReplayError> {
-        match self.kind {
-            OFFSET_COMMIT_LEGACY | OFFSET_COMMIT => Ok(Change::Offset {
-                key: self.decode(&self.key, 0)?,
-                value: self.decode_value("OffsetCommitValue", OFFSET_COMMIT_VALUE)?,
+impl Reader {
+    /// The number that leads, and what follows it.
+    fn leading<'a>(&self, bytes: &'a Bytes) -> Result<(i16, Decoder<'a>), ReplayError> {
+        let mut decoder = Decoder::new(bytes);
+        match decoder.i16() {
+            Ok(number) => Ok((number, decoder)),
+            Err(_) => Err(ReplayError::Short {
+                offset: self.offset,
             }),
-            GROUP_METADATA => Ok(Change::Group {
-                key: self.decode(&self.key, 0)?,
-                value: self.decode_value("GroupMetadataValue", GROUP_METADATA_VALUE)?,
-            }),
-            _ => Ok(Change::Unknown),
         }
     }
 
-    fn decode_value<'a, M: Message<'a>>(
-        &'a self,
+    fn value<'a, M: Message<'a>>(
+        &self,
+        value: Option<&'a Bytes>,
         name: &'static str,
         newest: i16,
     ) -> Result<Option<M>, ReplayError> {
-        let Some((version, fields)) = &self.value else {
+        let Some(value) = value else {
             return Ok(None);
         };
-        if !(0..=newest).contains(version) {
-            let (offset, version) = (self.offset, *version);
+        let (version, fields) = self.leading(value)?;
+        if !(0..=newest).contains(&version) {
+            let offset = self.offset;
             return Err(ReplayError::Version {
                 offset,
                 name,
@@ -220,26 +215,19 @@ impl RawRecord {
                 newest,
             });
         }
-        self.decode(fields, *version).map(Some)
+        self.decode(fields, version).map(Some)
     }
 
     fn decode<'a, M: Message<'a>>(
         &self,
-        fields: &'a Bytes,
+        mut fields: Decoder<'a>,
         version: i16,
     ) -> Result<M, ReplayError> {
-        M::decode(&mut Decoder::new(fields), version).map_err(|source| ReplayError::Decode {
+        M::decode(&mut fields, version).map_err(|source| ReplayError::Decode {
             offset: self.offset,
             source,
         })
     }
-}
-
-fn split_leading(offset: i64, bytes: &Bytes) -> Result<(i16, Bytes), ReplayError> {
-    let Some(head) = bytes.first_chunk::<2>() else {
-        return Err(ReplayError::Short { offset });
-    };
-    Ok((i16::from_be_bytes(*head), bytes.slice(2..)))
 }
 
 #[cfg(test)]
@@ -252,8 +240,8 @@ mod tests {
     const TIME: i64 = 1_700_000_000_000;
 
     fn read(record: &CoordinatorRecord) -> String {
-        let raw = RawRecord::split(Offset(0), &record.key, record.value.as_ref()).unwrap();
-        format!("{:?}", raw.change().unwrap())
+        let change = change_of(Offset(0), &record.key, record.value.as_ref());
+        format!("{:?}", change.unwrap())
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::group::{Group, State, Step};
 use crate::member::Waiting;
 use crate::offsets::CommittedOffset;
 use crate::outcome::{After, Outcome, ParkedAnswer};
-use crate::record::{Change, RawRecord};
+use crate::record::{Change, change_of};
 use crate::timers::{Timer, Timers};
 use crate::{CoordinatorRecord, GroupConfig, LoggedRecord, ReplayError};
 
@@ -81,15 +81,14 @@ impl Shard {
     /// here.
     ///
     /// *Errors*: as those of [`Shard::replay`]. The records before it are taken.
-    pub fn load<'r>(
+    pub fn load(
         &mut self,
-        records: impl IntoIterator<Item = LoggedRecord<'r>>,
+        records: impl IntoIterator<Item = LoggedRecord>,
     ) -> Result<(), ReplayError> {
         let mut records = records.into_iter();
         let mut next = records.next();
         while let Some(record) = next {
-            let raw = record.split()?;
-            next = match raw.change()? {
+            next = match record.change()? {
                 // A commit's records are of one group, which is looked for once.
                 Change::Offset {
                     key,
@@ -116,8 +115,10 @@ impl Shard {
         offset: Offset,
         record: &CoordinatorRecord,
     ) -> Result<(), ReplayError> {
-        let raw = RawRecord::split(offset, &record.key, record.value.as_ref())?;
-        self.apply(offset, raw.change()?);
+        self.apply(
+            offset,
+            change_of(offset, &record.key, record.value.as_ref())?,
+        );
         Ok(())
     }
 
@@ -377,13 +378,12 @@ impl Group {
     }
 
     /// Takes records as long as they are offsets of this group. Answers the first that is not.
-    fn load_offsets<'r>(
+    fn load_offsets(
         &mut self,
-        records: &mut impl Iterator<Item = LoggedRecord<'r>>,
-    ) -> Result<Option<LoggedRecord<'r>>, ReplayError> {
+        records: &mut impl Iterator<Item = LoggedRecord>,
+    ) -> Result<Option<LoggedRecord>, ReplayError> {
         for record in records {
-            let raw = record.split()?;
-            match raw.change()? {
+            match record.change()? {
                 Change::Offset {
                     key,
                     value: Some(value),

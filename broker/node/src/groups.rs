@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use millstream_api::{Effect, ShardStep};
 use millstream_coordinator::{LoggedRecord, Shard, SweepCursor};
 use millstream_metadata::OFFSETS_TOPIC;
@@ -12,6 +13,14 @@ use crate::Node;
 
 /// Bytes read at a time while loading.
 const LOAD_BYTES: usize = 1 << 20;
+
+/// A part of a batch: of what was read where it lies in it, a copy where it had to be decompressed.
+fn shared(read: &Bytes, part: &[u8]) -> Bytes {
+    match read.as_ptr_range().contains(&part.as_ptr()) {
+        true => read.slice_ref(part),
+        false => Bytes::copy_from_slice(part),
+    }
+}
 
 impl Node {
     /// Loads a shard of the group coordinator from its partition; where that lies in a slow directory, has
@@ -69,8 +78,8 @@ impl Node {
                 let records = records.map_err(|error| error.to_string())?;
                 let logged = records.into_iter().map(|record| LoggedRecord {
                     offset: Offset(record.offset),
-                    key: record.key,
-                    value: record.value,
+                    key: shared(&bytes, record.key.unwrap_or_default()),
+                    value: record.value.map(|value| shared(&bytes, value)),
                 });
                 shard.load(logged).map_err(|error| error.to_string())?;
             }

@@ -488,7 +488,7 @@ impl World {
     }
 }
 
-fn logged(log: &[CoordinatorRecord]) -> impl Iterator<Item = LoggedRecord<'_>> {
+fn logged(log: &[CoordinatorRecord]) -> impl Iterator<Item = LoggedRecord> {
     let offsets = (0..).map(Offset);
     offsets
         .zip(log)
