@@ -67,6 +67,9 @@ impl ServeError {
 /// How long connections may go on after the broker was told to stop.
 const DRAIN_MAX: Duration = Duration::from_secs(10);
 
+/// Bytes that a step of a move between log directories copies.
+const MOVE_BYTES_MAX: u64 = 1 << 20;
+
 /// Runs a broker until a signal stops it.
 pub async fn run(config: Config) -> Result<(), ServeError> {
     let failed = |what| move |source| ServeError::Failed { what, source };
@@ -209,6 +212,7 @@ fn open(config: Config, threads: usize) -> Result<Node, ServeError> {
         reserve_bytes: config.reserve_bytes,
         safe_mode_crashes: config.safe_mode_crashes,
         scrub: config.scrub,
+        move_bytes_max: MOVE_BYTES_MAX,
         gates: GateLimits {
             queued_bytes_max: directory_queue_bytes_max(config.directory_queue_bytes_max),
             threads,

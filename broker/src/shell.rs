@@ -9,6 +9,7 @@
 //!                                             ├─ retention, one thread: move and shorten logs, describe them
 //!                                             ├─ compaction, one thread: one log after the other
 //!                                             ├─ scrub, one thread: one sealed segment after the other
+//!                                             ├─ moves, one thread: partitions to other log directories
 //!                                             └─ inboxes of parked requests
 //! ```
 //!
@@ -26,7 +27,7 @@ use std::time::Duration;
 use millstream_api::{Effect, Proposal, RecordsToDelete};
 use millstream_coordinator::SweepCursor;
 use millstream_model::{Instant, RequestToken, TopicPartition};
-use millstream_node::{Node, QueueRest};
+use millstream_node::{MoveStep, Node, QueueRest};
 
 use crate::net::Inboxes;
 use crate::throttle::Throttle;
@@ -48,6 +49,8 @@ const RETENTION_DELAY: Duration = Duration::from_secs(30);
 
 /// How often a segment that may be scrubbed is looked for while there is none.
 const SCRUB_POLL: Duration = Duration::from_secs(10);
+/// How long a move of a partition waits that somebody else is in the way of.
+const MOVE_POLL: Duration = Duration::from_millis(50);
 
 /// The node with everything that runs it.
 pub struct Shell {
@@ -68,6 +71,7 @@ pub struct Shell {
     log_requests: Work<Vec<LogRequest>>,
     compaction: Work<()>,
     scrub: Work<()>,
+    moves: Work<()>,
 }
 
 /// A request that may wait for disks.
@@ -100,6 +104,7 @@ impl Shell {
             log_requests: Work::default(),
             compaction: Work::default(),
             scrub: Work::default(),
+            moves: Work::default(),
         })
     }
 
@@ -132,6 +137,9 @@ impl Shell {
                 move |shell: &Shell| begin_again("scrub", || shell.run_scrub(), || rest(shell));
             threads.push(self.spawn("scrub", body)?);
         }
+        let rest = |shell: &Shell| shell.moves.take(Some(PANIC_PAUSE)).is_some();
+        let body = move |shell: &Shell| begin_again("moves", || shell.run_moves(), || rest(shell));
+        threads.push(self.spawn("moves", body)?);
         Ok(Threads(threads))
     }
 
@@ -163,6 +171,7 @@ impl Shell {
         self.log_requests.close();
         self.compaction.close();
         self.scrub.close();
+        self.moves.close();
         for thread in threads.0 {
             if thread.join().is_err() {
                 tracing::error!("a broker thread ended by a panic");
@@ -176,8 +185,7 @@ impl Shell {
         for effect in effects {
             match effect {
                 Effect::Flush(partition) => {
-                    let directory = partition.directory;
-                    if self.node.queue_flush(partition) {
+                    if let Some(directory) = self.node.queue_flush(partition) {
                         self.flushers[directory].give(|()| {});
                     }
                 }
@@ -191,6 +199,7 @@ impl Shell {
                     let request = LogRequest::Describe(token, wanted);
                     self.log_requests.give(|all| all.push(request));
                 }
+                Effect::MovePartitions => self.moves.give(|()| {}),
                 Effect::Complete(completion) => news.push(completion),
                 Effect::GroupTimer { shard, at } => self.groups.give(|timers| {
                     timers.insert(shard, at);
@@ -363,6 +372,27 @@ impl Shell {
                     goes_on
                 };
                 has_scrubbed = self.node.scrub_once(&mut pause).is_some();
+            }
+        }
+    }
+
+    /// A copy that is half made when the broker stops is begun again by its next start.
+    fn run_moves(&self) {
+        let mut throttle = Throttle::new(self.node.move_bytes_per_second_max(), self.node.now());
+        loop {
+            let mut effects = Vec::new();
+            let step = self.node.move_step(&mut effects);
+            self.carry_out(effects);
+            let wait = match step {
+                MoveStep::Idle => None,
+                MoveStep::Wait => Some(MOVE_POLL),
+                MoveStep::Worked { bytes } => {
+                    throttle.set_budget(self.node.move_bytes_per_second_max());
+                    Some(throttle.spend(bytes, self.node.now()))
+                }
+            };
+            if self.moves.take(wait).is_none() {
+                return;
             }
         }
     }

@@ -14,6 +14,8 @@ use crate::{Broker, Effect};
 
 /// A validated batch, and who waits for it.
 pub struct BatchToAppend {
+    /// The log directory that it was queued for, if it was.
+    pub queued_in: Option<usize>,
     pub(crate) bytes: Bytes,
     /// The size of the allocation that the batch is a slice of.
     pub(crate) frame_bytes: usize,
@@ -58,6 +60,13 @@ pub(crate) fn append(
     let size = batch.bytes.len();
     let outcome = {
         let mut locked = lock(partition)?;
+        if batch
+            .queued_in
+            .is_some_and(|queued_in| queued_in != partition.directory())
+        {
+            // It has moved meanwhile, and batches that were sent later may be in it.
+            return Err(ErrorCode::NotLeaderOrFollower.into());
+        }
         let outcome = locked.handle_append(
             batch.bytes,
             batch.frame_bytes,
@@ -70,12 +79,16 @@ pub(crate) fn append(
         if locked.log().is_offline() {
             queue_flush(partition, effects);
         }
+        if outcome
+            .as_ref()
+            .is_ok_and(|append| !append.appended.duplicate)
+        {
+            // Under the lock: it is of the directory that was written to.
+            broker.gates.note_appended(partition, size);
+        }
         outcome
     };
     let mut appended = outcome?;
-    if !appended.appended.duplicate {
-        broker.gates.note_appended(partition, size);
-    }
     if appended.needs_flush {
         queue_flush(partition, effects);
     }

@@ -17,6 +17,7 @@ use crate::directory_gate::DirectoryGates;
 use crate::fetching::{FetchSessions, WantedPartitions};
 use crate::group_shard::GroupShard;
 use crate::loggers::Loggers;
+use crate::moves::Moves;
 use crate::queued::{QueuedStep, ShardStep};
 use crate::visit::Visit;
 use crate::{Completion, CompletionEvent, Effect, View};
@@ -76,6 +77,8 @@ pub struct Broker {
     pub counters: Counters,
     /// What the process logs.
     pub loggers: Loggers,
+    /// Which partitions are to be in another log directory.
+    pub moves: Moves,
     /// How fast clients with quotas go.
     pub(crate) rates: ClientRates,
     view: ArcSwap<View>,
@@ -101,6 +104,7 @@ impl Broker {
             gates,
             counters: Counters::default(),
             loggers: Loggers::default(),
+            moves: Moves::default(),
             rates: ClientRates::default(),
             view: ArcSwap::from_pointee(view),
             shards,
@@ -313,7 +317,7 @@ impl Broker {
     pub fn directory_of_shard(&self, shard: usize) -> Option<usize> {
         let view = self.view();
         let partition = view.topic(OFFSETS_TOPIC)?.partition(shard as i32)?;
-        Some(partition.directory)
+        Some(partition.directory())
     }
 
     /// A step of the sweep in which a group shard forgets offsets and groups whose time is over

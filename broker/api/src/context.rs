@@ -65,6 +65,8 @@ pub enum Effect {
         /// The partitions to tell of; `None` for all.
         wanted: Option<BTreeSet<TopicPartition>>,
     },
+    /// Partitions are to be in other log directories: [`crate::Broker::moves`] says which.
+    MovePartitions,
     /// An answer, or a part of one, is ready for a parked request.
     Complete(Completion),
     /// A group shard wants [`crate::Broker::handle_group_timeout`] no later than this.

@@ -293,7 +293,7 @@ impl DirectoryGates {
 
     /// So many bytes were appended to a partition, which a round is to sync.
     pub fn note_appended(&self, partition: &HostedPartition, bytes: usize) {
-        let (Some(gate), bytes) = (self.gates.get(partition.directory), bytes as u64) else {
+        let (Some(gate), bytes) = (self.gates.get(partition.directory()), bytes as u64) else {
             return;
         };
         // First here: a round that begins now may take them from both already.
@@ -330,6 +330,12 @@ impl DirectoryGates {
     /// The directory failed: what is queued is answered with that, at once.
     pub fn handle_failed(&self, directory: usize) {
         self.gates[directory].lock().has_failed = true;
+    }
+
+    /// Whether the directory failed.
+    #[must_use]
+    pub fn has_failed(&self, directory: usize) -> bool {
+        self.gates[directory].lock().has_failed
     }
 
     /// Whether steps are queued.

@@ -224,7 +224,7 @@ fn route(
         }
         ApiKey::AlterReplicaLogDirs => {
             let body: AlterReplicaLogDirsRequest<'_> = body(decoder, reply)?;
-            handlers::alter_replica_log_dirs::handle(broker, &request, &body)
+            handlers::alter_replica_log_dirs::handle(broker, context, &request, &body)
         }
         ApiKey::DescribeLogDirs => {
             let body: DescribeLogDirsRequest<'_> = body(decoder, reply)?;

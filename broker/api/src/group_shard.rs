@@ -277,7 +277,7 @@ impl Active {
         };
         let validated = validate(&batch, &rules).map_err(|refusal| failed(&refusal))?;
         let size = batch.len();
-        let timed = broker.gates.time_write(self.partition.directory);
+        let timed = broker.gates.time_write(self.partition.directory());
         let append = {
             let mut locked = self
                 .partition
@@ -288,11 +288,13 @@ impl Active {
                 // The next round retires what has failed.
                 queue_flush(&self.partition, effects);
             }
+            if append.is_ok() {
+                broker.gates.note_appended(&self.partition, size);
+            }
             append
         };
         drop(timed);
         let append = append.map_err(|error| failed(&error))?;
-        broker.gates.note_appended(&self.partition, size);
         if append.needs_flush {
             queue_flush(&self.partition, effects);
         }

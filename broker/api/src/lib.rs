@@ -24,6 +24,7 @@ mod group_shard;
 mod handlers;
 mod host_port;
 mod loggers;
+mod moves;
 mod proposal;
 mod queued;
 mod rate;
@@ -48,9 +49,10 @@ pub use frame_budget::{FrameBudget, FrameTicket};
 pub use group_shard::GroupShard;
 pub use host_port::{HostPort, InvalidHostPort};
 pub use loggers::{LogLevels, Loggers};
+pub use moves::{Move, Moves};
 pub use proposal::{
-    DeletedRecords, LogDirectoryDescription, LogDirectoryState, Proposal, ProposalAnswer,
-    RecordsToDelete,
+    ArrivingPartition, DeletedRecords, LogDirectoryDescription, LogDirectoryState, Proposal,
+    ProposalAnswer, RecordsToDelete,
 };
 pub use queued::{QueuedAppend, QueuedRequest, QueuedStep, ShardStep, StoredAppend};
 pub use supported::{SupportedApi, supported_apis};

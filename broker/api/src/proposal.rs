@@ -132,6 +132,19 @@ pub struct LogDirectoryState {
     pub usable_bytes: u64,
     /// Partitions in it that were asked for, with the bytes of their segments.
     pub partitions: Vec<(TopicPartition, u64)>,
+    /// Partitions that are on their way to it.
+    pub arriving: Vec<ArrivingPartition>,
+}
+
+/// A partition on its way to another log directory.
+#[derive(Debug)]
+pub struct ArrivingPartition {
+    /// Its name.
+    pub name: TopicPartition,
+    /// Bytes of records that are there already.
+    pub bytes: u64,
+    /// Offsets that are not there yet, by whole segments.
+    pub offset_lag: i64,
 }
 
 /// What came of a proposal. The error is for when the metadata log could not take it.

@@ -97,7 +97,12 @@ impl QueuedStep {
 impl QueuedAppend {
     /// A batch that is a small part of its frame is copied: what waits does not keep the other batches
     /// alive, and is counted once.
-    pub(crate) fn step(partition: &Arc<HostedPartition>, mut batch: BatchToAppend) -> QueuedStep {
+    pub(crate) fn step(
+        partition: &Arc<HostedPartition>,
+        directory: usize,
+        mut batch: BatchToAppend,
+    ) -> QueuedStep {
+        batch.queued_in = Some(directory);
         if batch.bytes.len() < batch.frame_bytes / 2 {
             batch.bytes = Bytes::copy_from_slice(&batch.bytes);
             batch.frame_bytes = batch.bytes.len();
@@ -110,7 +115,7 @@ impl QueuedAppend {
 
     fn carry_out(self, broker: &Broker, wall: WallTime, effects: &mut Vec<Effect>) {
         let waiter = self.batch.waiter;
-        let timed = broker.gates.time_write(self.partition.directory);
+        let timed = broker.gates.time_write(self.partition.directory());
         let appended = append(broker, &self.partition, self.batch, wall, effects);
         drop(timed);
         let outcome = appended.map(|append| StoredAppend {

@@ -30,7 +30,7 @@ impl<'a> Visit<'a> {
         &mut self,
         partition: &'p HostedPartition,
     ) -> Option<Result<MutexGuard<'p, Partition>, PartitionOffline>> {
-        if self.may_wait_in(partition.directory) {
+        if self.may_wait_in(partition.directory()) {
             return Some(partition.lock());
         }
         let locked = partition.try_lock();
@@ -46,7 +46,7 @@ impl<'a> Visit<'a> {
         };
         let queued = self
             .broker
-            .queue(partition.directory, step, context.effects);
+            .queue(partition.directory(), step, context.effects);
         debug_assert!(queued.is_ok(), "it needs no room");
     }
 
@@ -60,8 +60,10 @@ impl<'a> Visit<'a> {
         &mut self,
         mut partitions: impl Iterator<Item = &'p Arc<HostedPartition>>,
     ) -> Option<usize> {
-        let slow = partitions.find(|partition| !self.may_wait_in(partition.directory))?;
-        Some(slow.directory)
+        partitions.find_map(|partition| {
+            let directory = partition.directory();
+            (!self.may_wait_in(directory)).then_some(directory)
+        })
     }
 
     /// Whether the step may wait for locks of this directory's partitions.

@@ -91,6 +91,16 @@ impl Dirty {
         self.epochs = true;
     }
 
+    /// All of the log's files are synced, under their names.
+    pub(crate) fn note_all_synced(&mut self) {
+        self.files.clear();
+        self.directory = false;
+        self.parent = false;
+        self.epochs = false;
+        let written = self.producers.written();
+        self.producers.note_durable(written);
+    }
+
     pub(crate) fn note_renamed(&mut self) {
         self.directory = true;
     }

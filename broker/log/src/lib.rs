@@ -11,6 +11,7 @@
 //!     00000000000000000042.snapshot producers as of offset 42, for Kafka's tools
 //!     00000000000000000042.producers the same with five batches each: what is loaded
 //!     compaction                    how far it is compacted, if it ever was
+//!     moved-from                    the id of the log directory that may still have its old files
 //! ```
 //!
 //! A [`Log`] is appended to, flushed, read and recovered. It knows no leaders, no clients and no
@@ -48,6 +49,7 @@ mod producer_files;
 mod producer_state;
 mod read;
 mod recovery;
+mod relocation;
 mod retention;
 mod room;
 mod scan;
@@ -72,6 +74,7 @@ pub use open::{Noted, Recovery};
 pub use partition_metadata::topic_of;
 pub use producer_state::ActiveProducer;
 pub use read::LogRead;
+pub use relocation::{CopyError, CopyPlan, LogCopy, forget_moved_from, moved_from};
 pub use retention::Retention;
 pub use room::{NoRoom, Room};
 pub use scrub::{DamagedRange, Scrub, ScrubOutcome, ScrubStep};

@@ -12,6 +12,8 @@ pub(crate) const SNAPSHOT: &str = "snapshot";
 pub(crate) const PRODUCERS: &str = "producers";
 pub(crate) const COMPACTION: &str = "compaction";
 pub(crate) const LEADER_EPOCHS: &str = "leader-epoch-checkpoint";
+/// Which log directory the partition was moved from, as long as files of it may be there.
+pub(crate) const MOVED_FROM: &str = "moved-from";
 /// What has this extension was being written when the process ended.
 pub(crate) const TEMPORARY: &str = "tmp";
 /// What has this extension at its end is a compacted segment that has not replaced others yet.

@@ -71,6 +71,12 @@ impl Room {
         self.free.store(free, Ordering::Relaxed);
     }
 
+    /// What records of clients leave free. *Units*: bytes.
+    #[must_use]
+    pub fn reserve(&self) -> u64 {
+        self.reserve
+    }
+
     /// Whether a client's records of so many bytes leave the reserve alone.
     pub fn check(&self, bytes: usize) -> Result<(), NoRoom> {
         let free = self.free();

@@ -227,6 +227,15 @@ impl Segment {
         self.inner().digest = None;
     }
 
+    /// Its files are elsewhere from now on: those that are open are closed, and nothing that was read counts
+    /// as checked.
+    pub(crate) fn forget_files(&mut self) {
+        self.close_file();
+        let inner = self.inner();
+        inner.verified = VerifiedRanges::default();
+        inner.times_checked = false;
+    }
+
     /// Whether a batch must go to a new segment (Kafka's `LogSegment.shouldRoll`).
     pub(crate) fn must_roll(
         &mut self,

@@ -87,6 +87,7 @@ impl Node {
         let Some(mut pass) = self.begin_pass(&topic, &partition) else {
             return false;
         };
+        let _compacted = Compacted(&partition);
         let begun = self.now();
         let Err(error) = self.run_pass(&topic, &partition, &mut pass, pause) else {
             let elapsed_ms = self.now().since(begun).as_millis() as u64;
@@ -142,7 +143,9 @@ impl Node {
         let now = self.believed_wall_time();
         let locked = partition.lock().ok()?;
         // An error is that of the look at how dirty it is, and was said there.
-        locked.begin_compaction(&rules(topic), now, map).ok()?
+        let pass = locked.begin_compaction(&rules(topic), now, map).ok()??;
+        partition.note_compaction(true);
+        Some(pass)
     }
 
     fn run_pass(
@@ -191,10 +194,10 @@ impl Node {
                 tracing::info!(partition = %partition.name, segment = base.0, "retention was faster than compaction");
             }
             CompactionError::Sync { .. } => {
-                self.lose_directory(partition.directory, &error, effects);
+                self.lose_directory(partition.directory(), &error, effects);
             }
             CompactionError::Write { ref source, .. } if is_disk_failure(source) => {
-                self.lose_directory(partition.directory, &error, effects);
+                self.lose_directory(partition.directory(), &error, effects);
             }
             CompactionError::Read(_) | CompactionError::Write { .. } => {
                 tracing::error!(partition = %partition.name, %error, "log is not compacted");
@@ -221,6 +224,15 @@ impl Node {
         let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
         failures.0.retain(|_, until| now < *until);
         failures.0.insert(key(partition), now.after(FAILURE_PAUSE));
+    }
+}
+
+/// A log that a pass has in hand. It ends by a panic too.
+struct Compacted<'a>(&'a HostedPartition);
+
+impl Drop for Compacted<'_> {
+    fn drop(&mut self) {
+        self.0.note_compaction(false);
     }
 }
 

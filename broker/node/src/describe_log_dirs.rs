@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use millstream_api::{Effect, LogDirectoryDescription, LogDirectoryState, ProposalAnswer, View};
+use millstream_api::{
+    ArrivingPartition, Effect, LogDirectoryDescription, LogDirectoryState, ProposalAnswer, View,
+};
 use millstream_model::{RequestToken, TopicPartition};
 
 use crate::metadata::answered;
@@ -23,6 +25,30 @@ impl Node {
         });
         let answer = ProposalAnswer::LogDirsDescribed(found.collect());
         vec![answered(token, answer)]
+    }
+
+    fn arriving_in(
+        &self,
+        view: &View,
+        index: usize,
+        wanted: Option<&BTreeSet<TopicPartition>>,
+    ) -> Vec<ArrivingPartition> {
+        let moves = self.broker.moves.all().into_iter();
+        let arriving = moves.filter(|one| {
+            let is_wanted = wanted.is_none_or(|wanted| wanted.contains(&one.name));
+            one.directory == index && is_wanted
+        });
+        let described = arriving.filter_map(|one| {
+            let topic = view.topic_by_id(one.topic_id)?;
+            let end = topic.partition(one.name.partition)?.lock().ok()?;
+            let end = end.log().log_end_offset();
+            Some(ArrivingPartition {
+                name: one.name,
+                bytes: one.copied_bytes,
+                offset_lag: end.0.saturating_sub(one.copied_end.0).max(0),
+            })
+        });
+        described.collect()
     }
 
     /// `None` for a directory that is offline, or whose file system does not answer.
@@ -47,7 +73,7 @@ impl Node {
         let hosted = view.topics().flat_map(|topic| &topic.partitions);
         let here = hosted.filter(|hosted| {
             let is_wanted = wanted.is_none_or(|wanted| wanted.contains(&hosted.name));
-            hosted.directory == index && is_wanted
+            hosted.directory() == index && is_wanted
         });
         let sizes = here.filter_map(|hosted| {
             // Of one that could not be opened nobody knows what is in it.
@@ -58,6 +84,7 @@ impl Node {
             total_bytes: space.total,
             usable_bytes: space.free,
             partitions: sizes.collect(),
+            arriving: self.arriving_in(view, index, wanted),
         })
     }
 }

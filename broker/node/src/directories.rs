@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use millstream_env::{Disk, SyncWork, Volume};
-use millstream_log::{Checkpoint, FlushEnd, Noted, Room};
+use millstream_log::{Checkpoint, CheckpointEntry, FlushEnd, Noted, Room};
 use millstream_model::{DirectoryId, Instant, TopicId};
 use millstream_replica::HostedPartition;
 
@@ -35,6 +35,8 @@ pub struct LogDirectory {
     pub(crate) room: DirectoryRoom,
     /// The checkpoint as it was last written.
     written: Mutex<Option<Checkpoint>>,
+    /// A partition that is about to be here, which its checkpoint must know before the metadata says so.
+    arriving: Mutex<Option<CheckpointEntry>>,
 }
 
 impl LogDirectory {
@@ -73,6 +75,7 @@ impl LogDirectory {
             has_retired: AtomicBool::new(false),
             room: DirectoryRoom::new(room),
             written: Mutex::new(None),
+            arriving: Mutex::default(),
         }
     }
 
@@ -156,6 +159,16 @@ impl LogDirectory {
         new.write(disk, &self.path)?;
         *written = Some(new);
         Ok(())
+    }
+
+    /// Notes a partition that is about to be here, or that none is.
+    pub(crate) fn set_arriving(&self, entry: Option<CheckpointEntry>) {
+        *self.arriving.lock().unwrap_or_else(PoisonError::into_inner) = entry;
+    }
+
+    /// The partition that is about to be here.
+    pub(crate) fn arriving(&self) -> Option<CheckpointEntry> {
+        *self.arriving.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn whole_sync_files_min(&self) -> usize {

@@ -64,10 +64,13 @@ pub struct FlushRound {
 
 impl Node {
     /// Adds a partition with unflushed bytes to its directory's next round. *Bounds*: only after
-    /// [`HostedPartition::mark_awaits_flush`] said that it waits for none. Answers whether somebody must
-    /// begin that round: a partition that is being synced is taken on by whoever syncs it.
-    pub fn queue_flush(&self, partition: Arc<HostedPartition>) -> bool {
-        self.directories[partition.directory].queue(partition)
+    /// [`HostedPartition::mark_awaits_flush`] said that it waits for none. Answers the directory if somebody
+    /// must begin that round: a partition that is being synced is taken on by whoever syncs it.
+    pub fn queue_flush(&self, partition: Arc<HostedPartition>) -> Option<usize> {
+        let directory = partition.directory();
+        self.directories[directory]
+            .queue(partition)
+            .then_some(directory)
     }
 
     /// Runs flush rounds of a directory, one after the other, until nothing waits.
@@ -124,47 +127,63 @@ impl Node {
     fn take_ends(&self, round: &mut FlushRound, taken: Vec<Taken>, effects: &mut Vec<Effect>) {
         let directory = &self.directories[round.directory];
         for taken in taken {
-            let bytes = taken.partition.take_unflushed();
-            // Of one that is gone or offline too: nobody will flush them.
-            round.bytes += bytes;
-            let durable = match self.take_end(&taken, effects) {
+            let durable = match self.take_end(round, &taken, effects) {
                 FlushBeside::Work(work) => {
                     round.work.append(work.sync);
                     round.ends.push((taken, work.end));
                     continue;
                 }
                 FlushBeside::Nothing => directory.release(&taken, Ended::Idle),
-                FlushBeside::Wait => {
-                    round.bytes -= bytes;
-                    taken.partition.note_unflushed(bytes);
-                    directory.put_back(&taken)
-                }
+                FlushBeside::Wait => directory.put_back(&taken),
             };
             self.publish(&taken.partition, durable, effects);
         }
     }
 
-    fn take_end(&self, taken: &Taken, effects: &mut Vec<Effect>) -> FlushBeside {
+    fn take_end(
+        &self,
+        round: &mut FlushRound,
+        taken: &Taken,
+        effects: &mut Vec<Effect>,
+    ) -> FlushBeside {
         let partition = &taken.partition;
+        let is_here = || partition.directory() == round.directory;
         // Cleared before the look at the end, so that an append after it queues the partition again.
         partition.clear_awaits_flush();
+        // Of one that is gone or offline the bytes count as flushed too: nobody will flush them.
         if partition.is_deleted() {
+            if is_here() {
+                round.bytes += partition.take_unflushed();
+            }
             return FlushBeside::Nothing;
         }
         let (work, is_offline, has_disk_failed) = match partition.lock() {
+            // It has moved since it was queued: another directory's round takes it.
+            Ok(_) if !is_here() => {
+                if partition.mark_awaits_flush() {
+                    effects.push(Effect::Flush(Arc::clone(partition)));
+                }
+                return FlushBeside::Nothing;
+            }
             Ok(mut locked) => {
                 let work = match taken.is_beside_another {
                     true => locked.begin_flush_beside(),
                     false => alone(locked.begin_flush()),
                 };
+                if !matches!(work, FlushBeside::Wait) {
+                    round.bytes += partition.take_unflushed();
+                }
                 let log = locked.log();
                 (work, log.is_offline(), log.has_disk_failed())
             }
-            Err(_) => return FlushBeside::Nothing,
+            Err(_) => {
+                round.bytes += partition.take_unflushed();
+                return FlushBeside::Nothing;
+            }
         };
         if has_disk_failed {
             let reason = format_args!("it takes no writes, first to {}", partition.name);
-            self.lose_directory(partition.directory, &reason, effects);
+            self.lose_directory(partition.directory(), &reason, effects);
         }
         if is_offline {
             self.fail_partition(partition, effects);
@@ -224,7 +243,7 @@ impl Node {
     }
 
     /// Bytes are no longer unflushed, for which the queue of the directory may have waited.
-    fn note_flushed(&self, directory: usize, bytes: u64, effects: &mut Vec<Effect>) {
+    pub(crate) fn note_flushed(&self, directory: usize, bytes: u64, effects: &mut Vec<Effect>) {
         if self.broker.gates.note_flushed(directory, bytes) {
             effects.push(Effect::RunQueue(directory));
         }
@@ -259,7 +278,7 @@ impl Node {
         let view = self.broker.view();
         for topic in view.topics() {
             for partition in &topic.partitions {
-                if failed.get(partition.directory) == Some(&true) {
+                if failed.get(partition.directory()) == Some(&true) {
                     self.fail_partition(partition, effects);
                 }
             }

@@ -3,7 +3,7 @@
 //! A [`Node`] opens the log directories, replays the metadata log, hosts the partitions and gives the
 //! shell its steps: [`Node::flush`] a directory, [`Node::propose`] a change of metadata,
 //! [`Node::run_queue`] of a slow directory, [`Node::load_groups`], [`Node::describe_log_dirs`], [`Node::group_timeout`], [`Node::checkpoint`], [`Node::enforce_retention`],
-//! [`Node::compact_once`], [`Node::scrub_once`]. Requests go to [`Node::broker`]. Every step returns the effects to carry out. The shell calls the steps from
+//! [`Node::compact_once`], [`Node::scrub_once`], [`Node::move_step`]. Requests go to [`Node::broker`]. Every step returns the effects to carry out. The shell calls the steps from
 //! threads; the simulation calls the same ones in an order a seed decides.
 
 #![forbid(unsafe_code)]
@@ -18,6 +18,7 @@ mod flush_queue;
 mod groups;
 mod hosting;
 mod metadata;
+mod moves;
 mod node;
 mod open;
 mod placement;
@@ -27,10 +28,12 @@ mod room;
 mod safe_mode;
 mod scrub;
 mod sweep;
+mod unfinished_moves;
 
 pub use compaction::{CompactionConfig, Pause};
 pub use directories::LogDirectory;
 pub use flush::{FlushRound, NextRound};
+pub use moves::MoveStep;
 pub use node::{Node, NodeConfig};
 pub use open::{OpenError, check_metadata};
 pub use queue::QueueRest;

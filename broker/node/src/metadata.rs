@@ -303,7 +303,7 @@ impl Node {
 
     /// Whether a partition's directory has failed.
     fn is_lost(&self, partition: &HostedPartition) -> bool {
-        let directory = self.directories.get(partition.directory);
+        let directory = self.directories.get(partition.directory());
         directory.is_some_and(LogDirectory::has_failed)
     }
 
@@ -319,11 +319,11 @@ impl Node {
             }
             self.broker.handle_partition_lost(partition, effects);
             // What is not there is renamed by the start that finds it: no topic owns it then.
-            let directory = self.directories.get(partition.directory);
+            let directory = self.directories.get(partition.directory());
             let Some(directory) = directory.filter(|directory| !directory.has_failed()) else {
                 continue;
             };
-            touched.insert(partition.directory);
+            touched.insert(partition.directory());
             let from = directory.partition_path(&topic.name, partition.name.partition);
             let away = directory
                 .path

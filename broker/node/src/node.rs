@@ -15,7 +15,9 @@ use millstream_model::{Instant, NodeId, WallTime};
 
 use crate::LogDirectory;
 use crate::compaction::{CompactionConfig, Failures};
+use crate::dynamic::dynamic;
 use crate::metadata::MetadataOwner;
+use crate::moves::RunningMove;
 use crate::retention::Removals;
 use crate::room::AwaitingCut;
 use crate::scrub::{ScrubConfig, ScrubPass};
@@ -74,6 +76,9 @@ pub struct NodeConfig {
     pub safe_mode_crashes: usize,
     /// How sealed segments are scrubbed.
     pub scrub: ScrubConfig,
+    /// Bytes that a step of a move between log directories copies, about; no more are left when the partition
+    /// stands still for the end of it.
+    pub move_bytes_max: u64,
     /// When a log directory is slow, and what may wait for it.
     pub gates: GateLimits,
 }
@@ -106,6 +111,7 @@ impl Default for NodeConfig {
             reserve_bytes: Some(0),
             safe_mode_crashes: 0,
             scrub: ScrubConfig::default(),
+            move_bytes_max: 1 << 20,
             gates: GateLimits::default(),
         }
     }
@@ -123,6 +129,7 @@ pub struct Node {
     pub(crate) metadata: Mutex<MetadataOwner>,
     pub(crate) cache_budget: CacheBudget,
     pub(crate) removals: Mutex<Removals>,
+    pub(crate) moving: Mutex<Option<RunningMove>>,
     pub(crate) failures: Mutex<Failures>,
     pub(crate) awaiting_cut: AwaitingCut,
     pub(crate) scrubbed: Mutex<ScrubPass>,
@@ -151,6 +158,15 @@ impl Node {
         self.config.retention_interval
     }
 
+    /// Bytes that moves of partitions copy in a second, at most (`replica.alter.log.dirs.io.max.bytes.per.second`).
+    #[must_use]
+    pub fn move_bytes_per_second_max(&self) -> f64 {
+        let image = &self.broker.view().image;
+        let layers = self.layers(image);
+        let given = dynamic::<f64>(&layers, "replica.alter.log.dirs.io.max.bytes.per.second");
+        given.filter(|budget| *budget >= 1.0).unwrap_or(f64::MAX)
+    }
+
     /// How many log directories there are.
     #[must_use]
     pub fn directories(&self) -> usize {
@@ -177,7 +193,7 @@ impl Node {
             };
             if let Err(error) = locked.log_mut().prepare_close() {
                 tracing::error!(partition = %partition.name, %error, "log not closed");
-                unclean.insert(partition.directory);
+                unclean.insert(partition.directory());
                 first_error = first_error.and(Err(error));
             }
             drop(locked);
@@ -211,10 +227,8 @@ impl Node {
             if directory.has_failed() {
                 return Ok(false);
             }
-            let written = directory.write_checkpoint(&*self.disk, || Checkpoint {
-                is_clean: clean.get(index) == Some(&true),
-                entries: self.checkpoint_entries(&view, index, directory),
-            });
+            let is_clean = clean.get(index) == Some(&true);
+            let written = self.write_checkpoint(&view, index, is_clean);
             if let Err(error) = &written {
                 let path = directory.path.display();
                 tracing::warn!(directory = %path, %error, "recovery points could not be written");
@@ -228,6 +242,20 @@ impl Node {
         let written = self.directories.iter().enumerate().map(write).collect();
         self.retire_failed(effects);
         written
+    }
+
+    /// Writes the checkpoint of one directory.
+    pub(crate) fn write_checkpoint(
+        &self,
+        view: &View,
+        index: usize,
+        is_clean: bool,
+    ) -> io::Result<()> {
+        let directory = &self.directories[index];
+        directory.write_checkpoint(&*self.disk, || Checkpoint {
+            is_clean,
+            entries: self.checkpoint_entries(view, index, directory),
+        })
     }
 
     /// The log directories that are offline, with the reason.
@@ -246,10 +274,10 @@ impl Node {
         index: usize,
         directory: &LogDirectory,
     ) -> Vec<CheckpointEntry> {
-        let mut entries = Vec::new();
+        let mut entries: Vec<_> = directory.arriving().into_iter().collect();
         for topic in view.topics() {
             let partitions = topic.partitions.iter();
-            for hosted in partitions.filter(|hosted| hosted.directory == index) {
+            for hosted in partitions.filter(|hosted| hosted.directory() == index) {
                 let noted = match hosted.lock() {
                     Ok(mut locked) => locked.log_mut().checkpoint(),
                     // What was durable at the start still is.

@@ -17,6 +17,7 @@ use crate::room::AwaitingCut;
 use crate::safe_mode::NotedStart;
 use crate::scrub::ScrubPass;
 use crate::sweep::Sweep;
+use crate::unfinished_moves::UnfinishedMoves;
 use crate::{Node, NodeConfig};
 
 /// Partitions whose directories are noted in one proposal.
@@ -123,6 +124,22 @@ impl Node {
         let finish =
             |starting: StartingDirectory| starting.finish(&*disk, &config, &cluster_id, &*random);
         let directories: Vec<_> = begun.into_iter().map(finish).collect();
+        let unfinished = UnfinishedMoves {
+            disk: &*disk,
+            image: &image,
+            node: config.node_id,
+            directories: &directories,
+        };
+        let mut interrupted = Vec::new();
+        for (index, directory) in directories.iter().enumerate() {
+            if directory.has_failed() {
+                continue;
+            }
+            match unfinished.finish(index) {
+                Ok(some) => interrupted.extend(some),
+                Err(error) => directory.fail(&error),
+            }
+        }
         let sweep = Sweep {
             disk: &*disk,
             image: &image,
@@ -176,6 +193,7 @@ impl Node {
             clock,
             started,
             removals: Mutex::default(),
+            moving: Mutex::default(),
             failures: Mutex::default(),
             awaiting_cut: AwaitingCut::default(),
             scrubbed: Mutex::new(ScrubPass::begun_at(scrub_from, started.0)),
@@ -195,6 +213,13 @@ impl Node {
         };
         let view = node.broker.view().changed(image, log, &[], hosted);
         node.broker.publish(view);
+        for (topic, partition, directory) in interrupted {
+            let view = node.broker.view();
+            let topic = view.topic_by_id(topic);
+            if let Some(hosted) = topic.and_then(|topic| topic.partition(partition)) {
+                node.broker.moves.ask(hosted, directory);
+            }
+        }
         // It is said already which have failed, and their partitions are hosted offline.
         node.retire_failed(&mut Vec::new());
         Ok(node)

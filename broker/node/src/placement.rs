@@ -7,6 +7,7 @@
 //! | the metadata says | it is found in | then |
 //! | --- | --- | --- |
 //! | a directory that is served | that one, or none | there |
+//! | a directory that is served | that one, and the one that it says it was moved from | there, and the other is put away |
 //! | a directory that is served | another one, or both | offline, and both are named |
 //! | a directory that is not served | anywhere | offline; if it is found, where is said |
 //! | nothing (written before it said so) | one | there, and that is noted |
@@ -18,8 +19,9 @@
 
 use std::collections::BTreeMap;
 
+use millstream_log::{forget_moved_from, moved_from};
 use millstream_metadata::{Image, PartitionImage, Record};
-use millstream_model::DirectoryId;
+use millstream_model::{DirectoryId, TopicPartition};
 
 use crate::{LogDirectory, Node};
 
@@ -79,11 +81,23 @@ impl Node {
         let found_in = found.of(topic, index);
         match assigned.unwrap_or(DirectoryId::UNASSIGNED) {
             DirectoryId::UNASSIGNED => self.locate_unassigned(image, found_in, found.is_incomplete),
-            assigned => self.locate_assigned(assigned, found_in),
+            assigned => {
+                let name = TopicPartition {
+                    topic: topic.into(),
+                    partition: index,
+                };
+                self.locate_assigned(image, assigned, &name, found_in)
+            }
         }
     }
 
-    fn locate_assigned(&self, id: DirectoryId, found: &[usize]) -> Result<usize, Displaced> {
+    fn locate_assigned(
+        &self,
+        image: &Image,
+        id: DirectoryId,
+        name: &TopicPartition,
+        found: &[usize],
+    ) -> Result<usize, Displaced> {
         let position = self.directories.iter().position(|dir| dir.id == id);
         let displaced = |reason| Displaced {
             directory: position,
@@ -108,7 +122,8 @@ impl Node {
             let path = directory.path.display();
             return Err(displaced(format!("its log directory {path} is offline")));
         }
-        let elsewhere = found.iter().find(|other| **other != index);
+        let mut elsewhere = found.iter().filter(|other| **other != index);
+        let elsewhere = elsewhere.find(|other| !self.was_left_behind(image, name, index, **other));
         let Some(other) = elsewhere.map(|other| self.directories[*other].path.display()) else {
             return Ok(index);
         };
@@ -119,6 +134,39 @@ impl Node {
             ),
             false => format!("it lives in {path} and was found in {other}: move it back"),
         }))
+    }
+
+    /// Whether what another directory has of a partition was left there when it was moved to the one that it
+    /// lives in. It is put away then.
+    fn was_left_behind(
+        &self,
+        image: &Image,
+        name: &TopicPartition,
+        index: usize,
+        other: usize,
+    ) -> bool {
+        let place = self.directories[index].partition_path(&name.topic, name.partition);
+        let old = &self.directories[other];
+        let Some(topic) = image.topic(&name.topic) else {
+            return false;
+        };
+        if !moved_from(&*self.disk, &place, old.id).is_ok_and(|moved| moved) {
+            return false;
+        }
+        let path = old.path.display();
+        match self.put_away(name, topic.id, other) {
+            Ok(_) => {
+                tracing::info!(partition = %name, directory = %path, "what a move left behind is put away");
+                if let Err(error) = forget_moved_from(&*self.disk, &place) {
+                    tracing::debug!(partition = %name, %error, "it is said still that the partition was moved");
+                }
+            }
+            Err(error) => {
+                // It is older all the same.
+                tracing::warn!(partition = %name, directory = %path, %error, "what a move left behind could not be put away");
+            }
+        }
+        true
     }
 
     fn locate_unassigned(

@@ -80,8 +80,9 @@ impl Node {
         effects: &mut Vec<Effect>,
     ) {
         let noted = self.write_checkpoints(&[], effects);
-        let is_noted =
-            |partition: &HostedPartition| matches!(noted.get(partition.directory), Some(Ok(true)));
+        let is_noted = |partition: &HostedPartition| {
+            matches!(noted.get(partition.directory()), Some(Ok(true)))
+        };
         let surplus = surplus
             .iter()
             .filter(|(_, partition, _)| is_noted(partition));
@@ -104,7 +105,7 @@ impl Node {
                 Err(error) => {
                     tracing::warn!(partition = %partition.name, %error, "segments could not be taken out");
                     if is_disk_failure(&error) {
-                        self.lose_directory(partition.directory, &error, effects);
+                        self.lose_directory(partition.directory(), &error, effects);
                     }
                 }
             }
@@ -152,7 +153,7 @@ impl Node {
                 let partition = records.target;
                 let moved = partition.and_then(|partition| {
                     let start = delete_before(&partition, records.offset)?;
-                    Ok((partition.directory, start))
+                    Ok((partition.directory(), start))
                 });
                 (records.name, moved)
             })

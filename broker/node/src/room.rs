@@ -126,7 +126,7 @@ impl Node {
         }
         tracing::error!(partition = %partition.name, %error, "the end of the log cannot be cut");
         if is_disk_failure(&error) {
-            self.lose_directory(partition.directory, &error, effects);
+            self.lose_directory(partition.directory(), &error, effects);
         }
         self.fail_partition(partition, effects);
         true
@@ -160,7 +160,7 @@ impl Node {
         topic: &HostedTopic,
         partition: &HostedPartition,
     ) -> bool {
-        let directory = self.directories.get(partition.directory);
+        let directory = self.directories.get(partition.directory());
         topic.is_internal || directory.is_none_or(|one| one.check_room().is_ok())
     }
 }

@@ -114,7 +114,7 @@ pub(crate) fn set_aside(disk: &dyn Disk, path: &Path, owner: Option<TopicId>) ->
 }
 
 /// The topic and partition that a directory is named after.
-fn split(name: &str) -> Option<(&str, i32)> {
+pub(crate) fn split(name: &str) -> Option<(&str, i32)> {
     if name.ends_with(STRAY) {
         return None;
     }

@@ -100,7 +100,7 @@ fn the_dirtiest_log_of_all_directories_is_compacted_first_and_others_are_not() {
         bench.partition("compacted", 0),
         bench.partition("compacted", 1),
     );
-    assert_ne!(small.directory, large.directory);
+    assert_ne!(small.directory(), large.directory());
     assert!(!bench.compact(), "nothing is there");
     bench.fill(&kept, 40);
     bench.fill(&small, 40);

@@ -112,7 +112,7 @@ impl Bench {
         let partitions = self.partitions(topic);
         partitions
             .iter()
-            .map(|partition| partition.directory)
+            .map(|partition| partition.directory())
             .collect()
     }
 
@@ -137,7 +137,7 @@ impl Bench {
         if (appended.is_ok() || is_offline) && partition.mark_awaits_flush() {
             self.node().queue_flush(Arc::clone(partition));
         }
-        self.node().flush(partition.directory);
+        self.node().flush(partition.directory());
         let is_durable = |end| partition.lock().unwrap().high_watermark() >= end;
         appended.is_ok_and(|append| is_durable(append.appended.last_offset.next()))
     }
@@ -592,7 +592,7 @@ fn a_group_on_a_failed_directory_has_no_coordinator() {
     assert_eq!(find(), [(0, 1); 3]);
     // Of the groups a, b and c the second one's shard.
     let lost = bench.partitions(OFFSETS_TOPIC)[millstream_coordinator::shard_of("b", 3) as usize]
-        .directory;
+        .directory();
     let lost = ["/a", "/b", "/c"][lost];
     bench.disks.get(lost).fail_next_sync();
     bench.append_to_all(OFFSETS_TOPIC);

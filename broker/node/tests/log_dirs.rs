@@ -11,7 +11,7 @@ use common::connection::{Connection, read};
 use common::disks::Disks;
 use common::{NOW, TOPIC, create, create_topic, fill, node_on, partition};
 use millstream_env::sim::{SimClock, SimDisk, SimRandom};
-use millstream_node::{Node, NodeConfig};
+use millstream_node::{MoveStep, Node, NodeConfig};
 use millstream_protocol::messages::alter_replica_log_dirs_request::{
     AlterReplicaLogDir, AlterReplicaLogDirTopic, AlterReplicaLogDirsRequest,
 };
@@ -142,16 +142,25 @@ fn alter(node: &Node, path: &str, partition: i32) -> i16 {
 }
 
 #[test]
-fn partitions_stay_in_their_directory() {
-    let node = node_on_two(&Disks::at(&["/a", "/b"]));
+fn partitions_go_to_the_directory_that_is_asked_for() {
+    let disks = Disks::at(&["/a", "/b"]);
+    let node = node_on_two(&disks);
     create(&node, &[]);
     assert_eq!(alter(&node, "/a", 0), 0);
     assert_eq!(alter(&node, "/b", 1), 0);
-    assert_eq!(alter(&node, "/b", 0), 55, "not yet");
+    assert!(node.broker.moves.all().is_empty(), "they are there");
+    assert_eq!(alter(&node, "/b", 0), 0);
+    assert_eq!(node.broker.moves.all().len(), 1);
+    while node.move_step(&mut Vec::new()) != MoveStep::Idle {}
+    assert_eq!(partition(&node, TOPIC, 0).directory(), 1);
     for unknown in ["/c", "/a/", "a", ""] {
         assert_eq!(alter(&node, unknown, 0), 57, "{unknown}");
     }
     assert_eq!(alter(&node, "/a", 3), 3);
+    disks.get("/b").fail_next_sync();
+    fill(&node, &partition(&node, TOPIC, 0), None, 1);
+    assert_eq!(alter(&node, "/b", 2), 56, "its directory has failed");
+    assert_eq!(alter(&node, "/a", 0), 56, "it is in one that has failed");
 }
 
 /// Id, epoch, last sequence and last timestamp of producers, or the code.

@@ -1,6 +1,6 @@
 //! A partition as the rest of the broker holds it: its names beside the lock around it.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, TryLockError};
 
 use millstream_model::{TopicId, TopicPartition};
@@ -13,8 +13,8 @@ pub struct HostedPartition {
     pub name: TopicPartition,
     /// The id of its topic.
     pub topic_id: TopicId,
-    /// Which log directory it lies in, counted from 0. Past the last one: in none that is there.
-    pub directory: usize,
+    /// Which log directory it lies in. Changes under the lock.
+    directory: AtomicUsize,
     /// `None` when its log could not be opened.
     partition: Option<Mutex<Partition>>,
     is_offline: AtomicBool,
@@ -22,6 +22,8 @@ pub struct HostedPartition {
     /// Bytes that were appended and that no flush round has taken.
     unflushed_bytes: AtomicU64,
     is_deleted: AtomicBool,
+    /// Whether a compaction pass has files of it in hand. Begins under the lock.
+    is_compacted: AtomicBool,
 }
 
 /// The partition could not be opened, or failed, and takes no requests until the next start.
@@ -50,13 +52,37 @@ impl HostedPartition {
         HostedPartition {
             name,
             topic_id,
-            directory,
+            directory: AtomicUsize::new(directory),
             partition: None,
             is_offline: AtomicBool::new(true),
             awaits_flush: AtomicBool::new(false),
             unflushed_bytes: AtomicU64::new(0),
             is_deleted: AtomicBool::new(false),
+            is_compacted: AtomicBool::new(false),
         }
+    }
+
+    /// Which log directory it lies in, counted from 0. Past the last one: in none that is there. Without
+    /// the lock it may be in another one by the time that the answer is used.
+    #[must_use]
+    pub fn directory(&self) -> usize {
+        self.directory.load(Ordering::Acquire)
+    }
+
+    /// Notes that its log goes on in another directory. *Bounds*: only under the lock.
+    pub fn set_directory(&self, directory: usize) {
+        self.directory.store(directory, Ordering::Release);
+    }
+
+    /// Notes that a compaction pass begins, under the lock, or has ended.
+    pub fn note_compaction(&self, is_compacted: bool) {
+        self.is_compacted.store(is_compacted, Ordering::Release);
+    }
+
+    /// Whether a compaction pass has files of it in hand.
+    #[must_use]
+    pub fn is_compacted(&self) -> bool {
+        self.is_compacted.load(Ordering::Acquire)
     }
 
     /// Takes the partition's lock. *Errors*: its log could not be opened, or a panic under the lock

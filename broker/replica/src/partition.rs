@@ -187,6 +187,11 @@ impl Partition {
         self.retire(AckFailure::Storage)
     }
 
+    /// The log goes on in another directory, where all of it is durable.
+    pub fn handle_relocated(&mut self) -> Released {
+        self.advance()
+    }
+
     /// The topic is gone.
     pub fn handle_deleted(&mut self) -> Released {
         self.retire(AckFailure::Deleted)

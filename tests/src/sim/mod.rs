@@ -89,6 +89,8 @@ pub struct Trace {
     pub queued_steps: u32,
     /// Batches that its queue had no room for.
     pub queue_refusals: u32,
+    /// Partitions that went to another log directory.
+    pub moves: u32,
 }
 
 /// A promise that was broken.
@@ -141,7 +143,7 @@ fn run_in(
     clients.reconnect(world);
     clients.calm_down(world);
     for _ in 0..STEPS_TO_THE_END {
-        if clients.are_done() {
+        if clients.are_done() && !world.is_moving() {
             clients.check_the_end(world)?;
             return Ok(Trace {
                 hash: world.trace,
@@ -164,6 +166,7 @@ fn run_in(
                 faults: world.counts(),
                 queued_steps: world.queued_steps,
                 queue_refusals: world.queue_refusals,
+                moves: world.moves,
             });
         }
         world.pause(CALM_PAUSE_MAX);
@@ -227,6 +230,8 @@ fn step(world: &mut World, clients: &mut Clients, rates: &Rates) -> Result<(), V
             world.crash()?;
             clients.reconnect(world);
         }
+    } else if falls_to(rates.moving) {
+        world.ask_for_a_move();
     } else if falls_to(rates.broken_directory) {
         world.call_off_faults();
         world.break_a_directory();

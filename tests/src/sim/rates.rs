@@ -28,6 +28,8 @@ pub(crate) struct Rates {
     pub compaction: u64,
     /// Retention runs.
     pub retention: u64,
+    /// A partition is to be in another log directory.
+    pub moving: u64,
     /// A log directory fails for good.
     pub broken_directory: u64,
     /// A bit flips under the running broker, in seeds with damage.
@@ -48,7 +50,7 @@ impl Rates {
     /// The rates of one seed.
     pub(crate) fn of(random: &SimRandom) -> Rates {
         let one_of = |rates: [u64; 4]| rates[random.below(4) as usize];
-        Rates {
+        let mut rates = Rates {
             crash: one_of([1, 1, 4, 20]),
             stop: one_of([0, 1, 2, 5]),
             kill: one_of([0, 1, 2, 8]),
@@ -60,6 +62,7 @@ impl Rates {
             expiry: one_of([0, 1, 3, 5]),
             compaction: one_of([0, 5, 20, 40]),
             retention: one_of([0, 2, 10, 30]),
+            moving: one_of([0, 2, 5, 20]),
             broken_directory: one_of([0, 0, 1, 3]),
             rot: one_of([0, 0, 1, 3]),
             damage_percent: one_of([0, 0, 0, 20]),
@@ -67,7 +70,12 @@ impl Rates {
             long_pause: one_of([0, 0, 2, 5]),
             work: one_of([200, 300, 400, 500]),
             flush_percent: one_of([100, 100, 30, 8]),
+        };
+        if rates.rot > 0 || rates.damage_percent > 0 {
+            // What was damaged is known by its directory.
+            rates.moving = 0;
         }
+        rates
     }
 
     /// How fast each log directory's disk is.

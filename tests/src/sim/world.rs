@@ -12,7 +12,9 @@ use millstream_env::sim::{SimClock, SimCounts, SimDisk, SimFaults, SimRandom};
 use millstream_log::{HealthLimits, ScrubOutcome};
 use millstream_metadata::ControllerSettings;
 use millstream_model::{Instant, RequestToken, WallTime};
-use millstream_node::{CompactionConfig, FlushRound, NextRound, Node, NodeConfig, QueueRest};
+use millstream_node::{
+    CompactionConfig, FlushRound, MoveStep, NextRound, Node, NodeConfig, QueueRest,
+};
 
 use super::connections::Connection;
 use super::damage::Damage;
@@ -47,6 +49,8 @@ const COLD_EVERY_MAX: u64 = 20;
 /// Bytes that may be unflushed, and queued for a slow disk: a few batches.
 const UNFLUSHED_BYTES_MAX: u64 = 8_000;
 const QUEUED_BYTES_MAX: usize = 4_000;
+/// Bytes that a step of a move copies.
+const MOVE_BYTES_MAX: u64 = 2_000;
 
 /// A piece of work of one of the shell's threads or connections.
 #[derive(Clone, Copy)]
@@ -61,6 +65,7 @@ enum Work {
     GroupTimer(usize),
     TimeOut(u64),
     Deliver,
+    Move,
 }
 
 /// The machine.
@@ -78,6 +83,12 @@ pub(crate) struct World {
     pub queued_steps: u32,
     /// Batches that the queue had no room for.
     pub queue_refusals: u32,
+    /// Partitions that went to another log directory.
+    pub moves: u32,
+    /// Whether the thread of the moves has something to do.
+    is_moving: bool,
+    /// Whether partitions were to be moved since the start: what failed may be where they were.
+    pub has_moved: bool,
     pub(crate) clock: Arc<SimClock>,
     pub(super) disk: SimDisk,
     pub(super) log_directories: Vec<PathBuf>,
@@ -118,6 +129,7 @@ pub(crate) fn config() -> NodeConfig {
             map_bytes: COMPACTION_MAP_BYTES,
             ..CompactionConfig::default()
         },
+        move_bytes_max: MOVE_BYTES_MAX,
         gates: GateLimits {
             health: HealthLimits {
                 unflushed_bytes_max: UNFLUSHED_BYTES_MAX,
@@ -144,6 +156,9 @@ impl World {
             damage: Damage::default(),
             queued_steps: 0,
             queue_refusals: 0,
+            moves: 0,
+            is_moving: false,
+            has_moved: false,
             clock: Arc::new(SimClock::new(WALL_START)),
             disk: SimDisk::default(),
             log_directories: config().log_directories.into_iter().chain(more).collect(),
@@ -191,6 +206,8 @@ impl World {
         match Node::open(disk, clock, Arc::new(bits), config) {
             Ok(node) => {
                 let effects = node.group_shards_to_load();
+                self.is_moving = node.broker.moves.first().is_some();
+                self.has_moved = self.is_moving;
                 self.node = Some(node);
                 self.carry_out(effects);
                 Ok(())
@@ -300,9 +317,44 @@ impl World {
         let hosted = view.topic(topic);
         let hosted = hosted.and_then(|topic| topic.partition(partition));
         hosted.is_some_and(|hosted| {
-            let directory = &self.log_directories[hosted.directory];
-            self.disk.has_failed_below(directory)
+            let directories = self.log_directories.iter().enumerate();
+            let mut may_hold =
+                directories.filter(|(index, _)| self.has_moved || *index == hosted.directory());
+            may_hold.any(|(_, path)| self.disk.has_failed_below(path))
         })
+    }
+
+    /// An administrator asks for a partition, any, to be in a log directory, any.
+    pub(crate) fn ask_for_a_move(&mut self) {
+        let view = self.node().broker.view();
+        let all: Vec<_> = view.topics().flat_map(|topic| &topic.partitions).collect();
+        if all.is_empty() {
+            return;
+        }
+        let hosted = all[self.random.below(all.len() as u64) as usize];
+        let directory = self.random.below(self.log_directories.len() as u64) as usize;
+        let is_asked = !hosted.is_offline() && self.node().broker.moves.ask(hosted, directory);
+        self.is_moving |= is_asked;
+        self.has_moved |= is_asked;
+    }
+
+    /// Whether partitions are on their way.
+    pub(crate) fn is_moving(&self) -> bool {
+        self.is_moving
+    }
+
+    fn work_on_a_move(&mut self) {
+        let places = |world: &World| -> Vec<usize> {
+            let view = world.node().broker.view();
+            let all = view.topics().flat_map(|topic| &topic.partitions);
+            all.map(|hosted| hosted.directory()).collect()
+        };
+        let before = places(self);
+        let mut effects = Vec::new();
+        let step = self.node().move_step(&mut effects);
+        self.is_moving = step != MoveStep::Idle;
+        self.moves += u32::from(places(self) != before);
+        self.carry_out(effects);
     }
 
     /// How often the disk's faults struck.
@@ -460,6 +512,7 @@ impl World {
                 self.carry_out(effects);
             }
             Work::TimeOut(connection) => self.time_out(connection)?,
+            Work::Move => self.work_on_a_move(),
             Work::Deliver => {
                 if let Some(news) = self.news.pop_front() {
                     self.deliver(news)?;
@@ -577,6 +630,7 @@ impl World {
             timer.map(|(shard, _)| Work::GroupTimer(*shard)),
             self.waited_enough().map(Work::TimeOut),
             (!self.news.is_empty()).then_some(Work::Deliver),
+            self.is_moving.then_some(Work::Move),
         ];
         let begin = begin.map(Work::TakeFlush);
         begin.chain(ready.into_iter().flatten()).collect()
@@ -598,6 +652,7 @@ impl World {
                 Effect::RunQueue(directory) => {
                     self.queues.insert(directory, Instant(0));
                 }
+                Effect::MovePartitions => self.is_moving = true,
                 Effect::Propose(proposal) => self.proposals.push_back(proposal),
                 Effect::Complete(news) => self.news.push_back(news),
                 Effect::ReloadGroups { shard } => {

@@ -62,6 +62,7 @@ impl Bench {
         builder.push(0, None, Some(&vec![0; size]), []);
         let bytes: Bytes = builder.build(0, -1);
         let batch = BatchToAppend {
+            queued_in: None,
             frame_bytes: bytes.len(),
             validated: ValidatedBatch::trusted(BatchHeader::read(&bytes).unwrap()),
             bytes,
@@ -71,7 +72,7 @@ impl Bench {
                 slot: 0,
             },
         };
-        QueuedAppend::step(&self.partition, batch)
+        QueuedAppend::step(&self.partition, 0, batch)
     }
 
     fn unpark(&self) -> QueuedStep {

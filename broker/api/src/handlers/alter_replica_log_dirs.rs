@@ -1,8 +1,8 @@
 //! AlterReplicaLogDirs, versions 1 – 2 (KIP-113).
 //!
-//! A partition may be asked for in the log directory it is in. It cannot be moved to another one yet: that
-//! is answered OPERATION_NOT_ATTEMPTED, and nothing is done. Of a partition named for several directories
-//! the last one counts.
+//! Notes in which log directory partitions are to be, and answers at once: copying goes on in the background,
+//! and DescribeLogDirs says how far it is. Asking for the directory that a partition is in ends a move.
+//! Of a partition named for several directories the last one counts.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -14,10 +14,11 @@ use millstream_protocol::messages::alter_replica_log_dirs_response::{
 };
 
 use crate::dispatch::Request;
-use crate::{Broker, Handled};
+use crate::{Broker, Context, Effect, Handled};
 
 pub(crate) fn handle(
     broker: &Broker,
+    context: &mut Context<'_>,
     request: &Request<'_>,
     body: &AlterReplicaLogDirsRequest<'_>,
 ) -> Handled {
@@ -37,7 +38,7 @@ pub(crate) fn handle(
         let partitions = partitions.iter();
         let results = partitions.map(|(index, path)| AlterReplicaLogDirPartitionResult {
             partition_index: *index,
-            error_code: alter(broker, topic, *index, path).code(),
+            error_code: alter(broker, context, topic, *index, path).code(),
         });
         AlterReplicaLogDirTopicResult {
             topic_name: Cow::Borrowed(topic),
@@ -50,7 +51,13 @@ pub(crate) fn handle(
     })
 }
 
-fn alter(broker: &Broker, topic: &str, partition: i32, path: &str) -> ErrorCode {
+fn alter(
+    broker: &Broker,
+    context: &mut Context<'_>,
+    topic: &str,
+    partition: i32,
+    path: &str,
+) -> ErrorCode {
     let directories = &broker.config.log_directories;
     let Some(wanted) = directories.iter().position(|directory| directory == path) else {
         return ErrorCode::LogDirNotFound;
@@ -62,15 +69,11 @@ fn alter(broker: &Broker, topic: &str, partition: i32, path: &str) -> ErrorCode 
     let Some(hosted) = hosted else {
         return ErrorCode::UnknownTopicOrPartition;
     };
-    if hosted.is_offline() {
+    if hosted.is_offline() || broker.gates.has_failed(wanted) {
         return ErrorCode::KafkaStorageError;
     }
-    if hosted.directory != wanted {
-        tracing::warn!(
-            partition = %hosted.name, directory = path,
-            "partitions cannot be moved between log directories yet"
-        );
-        return ErrorCode::OperationNotAttempted;
+    if broker.moves.ask(hosted, wanted) {
+        context.effects.push(Effect::MovePartitions);
     }
     ErrorCode::None
 }

@@ -2,8 +2,8 @@
 //!
 //! Every log directory, with what lies in it of the partitions asked for: all with a null list, none with
 //! an empty one; what there is not is left out. Sizes are those of the `.log` files. The leader's only
-//! replica lags behind nobody, and none is on its way to another directory. A directory that is offline is
-//! KAFKA_STORAGE_ERROR. 3: an error of the whole request, of which there is none; 4: size and room of the
+//! replica lags behind nobody; one that is on its way from another directory says how much is missing. A
+//! directory that is offline is KAFKA_STORAGE_ERROR. 3: an error of the whole request, of which there is none; 4: size and room of the
 //! file system (KIP-827); 5: cordoned directories, of which there are none.
 //!
 //! A thread that may wait for disks looks.
@@ -83,6 +83,15 @@ fn topics(state: LogDirectoryState) -> Vec<DescribeLogDirsTopic<'static>> {
             partition_size: wire_bytes(bytes),
             offset_lag: 0,
             is_future_key: false,
+        });
+    }
+    for arriving in state.arriving {
+        let partitions = topics.entry(arriving.name.topic).or_default();
+        partitions.push(DescribeLogDirsPartition {
+            partition_index: arriving.name.partition,
+            partition_size: wire_bytes(arriving.bytes),
+            offset_lag: arriving.offset_lag,
+            is_future_key: true,
         });
     }
     let topics = topics.into_iter();

@@ -266,8 +266,9 @@ impl ProduceStep<'_> {
             validated,
             acks,
             waiter,
+            queued_in: None,
         };
-        let Some(entered) = self.broker.gates.enter_to_write(partition.directory) else {
+        let Some(entered) = self.broker.gates.enter_to_write(partition.directory()) else {
             self.queue(context, partition, batch, place)?;
             return Ok(PartitionProduceResponse {
                 index: data.index,
@@ -300,9 +301,9 @@ impl ProduceStep<'_> {
         batch: BatchToAppend,
         place: (u32, u32),
     ) -> Result<(), AppendRefusal> {
-        let step = QueuedAppend::step(partition, batch);
-        self.broker
-            .queue(partition.directory, step, context.effects)?;
+        let directory = partition.directory();
+        let step = QueuedAppend::step(partition, directory, batch);
+        self.broker.queue(directory, step, context.effects)?;
         self.waiting.push(Waiting {
             place,
             is_queued: true,

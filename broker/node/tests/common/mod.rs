@@ -110,7 +110,7 @@ pub fn fill(node: &Node, partition: &Arc<HostedPartition>, key: Option<&[u8]>, r
             node.queue_flush(Arc::clone(partition));
         }
     }
-    node.flush(partition.directory);
+    node.flush(partition.directory());
 }
 
 /// A batch of one record.

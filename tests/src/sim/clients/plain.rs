@@ -234,8 +234,9 @@ pub(super) fn hear_refusal(
         ErrorCode::KafkaStorageError | ErrorCode::RequestTimedOut if may_be_offline => {
             Ok(Heard::DiskFailed)
         }
-        // The queue of a slow disk is full.
+        // The queue of a slow disk is full, or it was queued for one and went to another.
         ErrorCode::RequestTimedOut => Ok(Heard::Nothing),
+        ErrorCode::NotLeaderOrFollower if world.has_moved => Ok(Heard::Nothing),
         code => violation(format!("partition {} of {}: {code:?}", place.1, place.0)),
     }
 }

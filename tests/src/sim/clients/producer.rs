@@ -150,6 +150,8 @@ impl Producer {
                 self.has_hole = true;
                 world.queue_refusals += 1;
             }
+            // It was queued for a slow disk and went to another: it was not written.
+            ErrorCode::NotLeaderOrFollower if world.has_moved => self.has_hole = true,
             // The second: it waited while the disk failed, and may be kept.
             ErrorCode::KafkaStorageError | ErrorCode::RequestTimedOut => {
                 self.has_hole = true;

@@ -34,13 +34,13 @@ impl TopicOwner {
             Some(Asked::Look) => self.hear_look(&answer, lives),
             Some(Asked::Create) => self.hear_create(&answer, lives),
             Some(Asked::Delete) => self.hear_delete(world, &answer, lives),
-            Some(Asked::Write(id, sequence)) => hear_write(&answer, lives, id, sequence),
+            Some(Asked::Write(id, sequence)) => hear_write(world, &answer, lives, id, sequence),
             Some(Asked::LastWrite(id, sequence)) => {
                 self.asked = Some(Asked::Delete);
                 match write_error(&answer)? {
                     // It was gone first.
                     ErrorCode::UnknownTopicOrPartition => Ok(Heard::Nothing),
-                    _ => hear_write(&answer, lives, id, sequence),
+                    _ => hear_write(world, &answer, lives, id, sequence),
                 }
             }
             Some(Asked::Read(id)) => self.hear_read(&answer, lives, id),
@@ -166,6 +166,7 @@ fn write_error(answer: &Bytes) -> Result<ErrorCode, Violation> {
 }
 
 fn hear_write(
+    world: &World,
     answer: &Bytes,
     lives: &mut Lives,
     id: Id,
@@ -181,6 +182,8 @@ fn hear_write(
         }
         // The queue of the slow disk is full: that has a message.
         ErrorCode::RequestTimedOut if answer.error_message.is_some() => Ok(Heard::Nothing),
+        // It was queued for one, and the topic went to another.
+        ErrorCode::NotLeaderOrFollower if world.has_moved => Ok(Heard::Nothing),
         ErrorCode::KafkaStorageError | ErrorCode::RequestTimedOut => Ok(Heard::DiskFailed),
         code => violation(format!("a record for the topic: {code:?}")),
     }

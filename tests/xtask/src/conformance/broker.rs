@@ -41,6 +41,7 @@ pub struct Broker {
     process: Option<Process>,
     starts: u32,
     sync_delay: Duration,
+    has_second_data: bool,
 }
 
 impl Broker {
@@ -59,6 +60,7 @@ impl Broker {
             process: None,
             starts: 0,
             sync_delay: Duration::ZERO,
+            has_second_data: false,
         })
     }
 
@@ -85,6 +87,11 @@ impl Broker {
         }
     }
 
+    /// Which broker it is.
+    pub fn kind(&self) -> &Kind {
+        &self.kind
+    }
+
     /// Whether it is Apache Kafka.
     pub fn is_kafka(&self) -> bool {
         matches!(self.kind, Kind::Kafka { .. })
@@ -98,6 +105,16 @@ impl Broker {
     /// Where the partitions lie.
     pub fn data(&self) -> PathBuf {
         self.folder.join("data")
+    }
+
+    /// From its next start on it has a second log directory. Only Millstream.
+    pub fn add_second_data(&mut self) {
+        self.has_second_data = true;
+    }
+
+    /// The second log directory.
+    pub fn second_data(&self) -> PathBuf {
+        self.folder.join("second-data")
     }
 
     /// Starts it and waits until it serves; returns how long that took.
@@ -162,6 +179,9 @@ impl Broker {
             traced
         };
         command.arg("serve").arg("--data-dir").arg(self.data());
+        if self.has_second_data {
+            command.arg("--data-dir").arg(self.second_data());
+        }
         command.args([
             "--listen",
             &self.address(),

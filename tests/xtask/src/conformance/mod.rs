@@ -23,6 +23,7 @@ mod kcat_everyday;
 mod left_files;
 mod membership;
 mod meter;
+mod moves;
 mod options;
 mod passages;
 mod record;

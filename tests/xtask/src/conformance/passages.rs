@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::broker::Kind;
 use super::carry::{self, PARTITIONS, now, topic};
 use super::client::Client;
 use super::console::Console;
@@ -9,7 +10,7 @@ use super::ring::{Ring, Station, in_turn, together};
 use super::toolbox::Toolbox;
 use super::{
     Options, answers, compaction, compression, errors, everyday, group, kcat_everyday, membership,
-    report_absent, retention, setup, streams, tool_tasks,
+    moves, report_absent, retention, setup, streams, tool_tasks,
 };
 use crate::tally::Report;
 
@@ -116,19 +117,27 @@ fn kafkas_tools(station: &mut Station, tools: &Console, cache: &Path, report: &m
     station.drive("console", "codecs of topics", |_| {
         compression::check_records(tools, &bootstrap, now, &mut named);
     });
-    station.drive("tools", "their everyday work", |_| {
-        match setup::toolbox(cache) {
+    station.drive(
+        "tools",
+        "their everyday work",
+        |station| match setup::toolbox(cache) {
             Ok(path) => match Toolbox::start(&path) {
                 Ok(mut toolbox) => {
                     tool_tasks::check(tools, &mut toolbox, &bootstrap, cache, &mut named);
+                    if let Kind::Millstream { binary } = station.broker.kind() {
+                        named.check(
+                            "ReassignPartitionsCommand moves a partition between log directories",
+                            moves::check(tools, &mut toolbox, binary, cache),
+                        );
+                    }
                 }
                 Err(reason) => {
                     named.check("tools: a place to run them", Err(reason));
                 }
             },
             Err(absent) => report_absent("Kafka's tools", absent, &mut named),
-        }
-    });
+        },
+    );
     report.add(named);
 }
 

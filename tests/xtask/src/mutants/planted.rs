@@ -138,10 +138,44 @@ pub(super) const MUTANTS: &[Mutant] = &[
                 Err(error) => return Err(error),",
     },
     Mutant {
+        name: "a moved partition forgets where its log begins",
+        promise: Promise::DeletedRecords,
+        file: "broker/node/src/moves.rs",
+        text: "        target.set_arriving(Some(CheckpointEntry {
+            topic_id,
+            partition: index,
+            noted: locked.log().noted_of_copy(),
+        }));
+",
+        planted: "",
+    },
+    Mutant {
+        name: "a move is decided before its copy is synced",
+        promise: Promise::Directories,
+        file: "broker/log/src/relocation.rs",
+        text: "        self.sync()?;
+        let bases: Vec<_>",
+        planted: "        let bases: Vec<_>",
+    },
+    Mutant {
+        name: "what a move left behind counts as the partition",
+        promise: Promise::Directories,
+        file: "broker/node/src/placement.rs",
+        text: "!self.was_left_behind(image, name, index, **other)",
+        planted: "image.topic(&name.topic).is_some()",
+    },
+    Mutant {
+        name: "a round of the old directory syncs a moved partition",
+        promise: Promise::Records,
+        file: "broker/node/src/flush.rs",
+        text: "Ok(_) if !is_here() => {",
+        planted: "Ok(_) if false && !is_here() => {",
+    },
+    Mutant {
         name: "one failed directory fails all",
         promise: Promise::Directories,
         file: "broker/node/src/flush.rs",
-        text: "if failed.get(partition.directory) == Some(&true) {",
+        text: "if failed.get(partition.directory()) == Some(&true) {",
         planted: "if failed.contains(&true) {",
     },
     Mutant {

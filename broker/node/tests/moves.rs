@@ -1,0 +1,333 @@
+//! Partitions go to other log directories (KIP-113): nothing is lost whenever the power goes, and what cannot
+//! be moved stays.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+mod common;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use common::disks::{Disks, EIO};
+use common::{NOW, TOKEN, TOPIC, create_topic, fill, partition};
+use millstream_api::{CompletionEvent, Effect, ProposalAnswer};
+use millstream_env::Disk;
+use millstream_env::sim::{SimClock, SimRandom};
+use millstream_model::Offset;
+use millstream_node::{MoveStep, Node, NodeConfig};
+
+/// A node on the disks `/a` and `/b`.
+struct Bench {
+    disks: Disks,
+    node: Option<Node>,
+    starts: u64,
+}
+
+impl Bench {
+    fn new() -> Bench {
+        let mut bench = Bench {
+            disks: Disks::at(&["/a", "/b"]),
+            node: None,
+            starts: 0,
+        };
+        bench.start();
+        create_topic(
+            bench.node(),
+            TOPIC,
+            1,
+            &[("internal.segment.bytes", "1000")],
+        );
+        bench
+    }
+
+    fn start(&mut self) {
+        self.starts += 1;
+        let config = NodeConfig {
+            log_directories: vec!["/a".into(), "/b".into()],
+            auto_create_topics: false,
+            group_shards: 1,
+            move_bytes_max: 1000,
+            ..NodeConfig::default()
+        };
+        let clock = Arc::new(SimClock::new(NOW));
+        let random = Arc::new(SimRandom::new(self.starts));
+        let disk = Arc::new(self.disks.clone());
+        self.node = Some(Node::open(disk, clock, random, config).unwrap());
+    }
+
+    fn node(&self) -> &Node {
+        self.node.as_ref().unwrap()
+    }
+
+    fn fill(&self, records: usize) {
+        fill(
+            self.node(),
+            &partition(self.node(), TOPIC, 0),
+            None,
+            records,
+        );
+    }
+
+    fn place(&self) -> usize {
+        partition(self.node(), TOPIC, 0).directory()
+    }
+
+    fn ask(&self, directory: usize) {
+        let node = self.node();
+        node.broker.moves.ask(&partition(node, TOPIC, 0), directory);
+    }
+
+    /// Steps until there is nothing to do.
+    fn move_all(&self) {
+        let mut effects = Vec::new();
+        while self.node().move_step(&mut effects) != MoveStep::Idle {}
+    }
+
+    /// The offsets that can be read, one after the other.
+    fn readable(&self) -> std::ops::Range<i64> {
+        let partition = partition(self.node(), TOPIC, 0);
+        let locked = partition.lock().unwrap();
+        let start = locked.log().log_start_offset();
+        let mut next = start;
+        while next < locked.high_watermark() {
+            let read = locked.read(next, 1 << 20, true).unwrap();
+            let range = read.range.unwrap();
+            assert_eq!(range.start, next);
+            next = range.end;
+        }
+        start.0..next.0
+    }
+
+    fn folders(&self, directory: &str) -> Vec<String> {
+        let entries = self.disks.list(Path::new(directory)).unwrap();
+        let folders = entries.iter().filter(|entry| entry.is_directory);
+        let names = folders.map(|entry| entry.path.file_name().unwrap().to_str().unwrap());
+        names
+            .filter(|name| name.starts_with(TOPIC))
+            .map(str::to_owned)
+            .collect()
+    }
+}
+
+#[test]
+fn a_partition_goes_to_another_directory_and_back() {
+    let mut bench = Bench::new();
+    assert_eq!(bench.place(), 0);
+    bench.fill(40);
+    bench.ask(1);
+    bench.move_all();
+    assert_eq!(bench.place(), 1);
+    assert_eq!(bench.readable(), 0..40);
+    assert!(bench.folders("/a").is_empty());
+    assert_eq!(bench.folders("/b"), ["topic-0"]);
+    bench.fill(10);
+    bench.disks.crash(&SimRandom::new(1));
+    bench.start();
+    assert_eq!(bench.place(), 1);
+    assert_eq!(bench.readable(), 0..50);
+    bench.ask(0);
+    bench.move_all();
+    bench.fill(1);
+    assert_eq!((bench.place(), bench.readable()), (0, 0..51));
+    bench.disks.end_process();
+    bench.start();
+    assert_eq!((bench.place(), bench.readable()), (0, 0..51));
+}
+
+#[test]
+fn what_is_appended_meanwhile_goes_along() {
+    let bench = Bench::new();
+    bench.fill(30);
+    bench.ask(1);
+    let mut effects = Vec::new();
+    let mut records = 30;
+    while bench.node().move_step(&mut effects) != MoveStep::Idle {
+        bench.fill(3);
+        records += 3;
+    }
+    assert!(records > 33, "several steps");
+    assert_eq!((bench.place(), bench.readable()), (1, 0..records));
+}
+
+#[test]
+fn deleted_records_stay_deleted() {
+    let mut bench = Bench::new();
+    bench.fill(40);
+    let delete = |bench: &Bench, before| {
+        let partition = partition(bench.node(), TOPIC, 0);
+        let mut locked = partition.lock().unwrap();
+        locked.handle_delete_records(before).unwrap();
+    };
+    delete(&bench, 17);
+    bench.ask(1);
+    bench.move_all();
+    assert_eq!(bench.readable(), 17..40);
+    // Before anybody writes a checkpoint of the running broker.
+    bench.disks.crash(&SimRandom::new(1));
+    bench.start();
+    assert_eq!((bench.place(), bench.readable()), (1, 17..40));
+}
+
+/// At every step, and with every choice of what survives.
+#[test]
+fn whenever_the_power_goes_it_is_in_one_place_and_whole() {
+    let mut ends = [0; 2];
+    for seed in 0..200 {
+        let mut bench = Bench::new();
+        bench.fill(25);
+        bench.ask(1);
+        let mut effects = Vec::new();
+        for _ in 0..seed % 12 {
+            bench.node().move_step(&mut effects);
+        }
+        bench.disks.crash(&SimRandom::new(seed));
+        bench.start();
+        ends[bench.place()] += 1;
+        assert_eq!(bench.readable(), 0..25, "seed {seed}");
+        bench.move_all();
+        // A move that was interrupted begins anew, unless nothing of it was on the disk.
+        assert_eq!(bench.readable(), 0..25, "seed {seed}");
+        bench.fill(1);
+        assert_eq!(bench.readable(), 0..26, "seed {seed}");
+        let folders = bench.folders("/a").len() + bench.folders("/b").len();
+        assert_eq!(folders, 1, "seed {seed}");
+    }
+    assert!(ends.iter().all(|count| *count > 0), "{ends:?}");
+}
+
+#[test]
+fn asking_for_the_directory_that_it_is_in_ends_a_move() {
+    let bench = Bench::new();
+    bench.fill(40);
+    bench.ask(1);
+    bench.node().move_step(&mut Vec::new());
+    assert_eq!(bench.folders("/b").len(), 1);
+    bench.ask(0);
+    bench.move_all();
+    assert_eq!(bench.place(), 0);
+    assert!(bench.folders("/b").is_empty());
+    assert_eq!(bench.readable(), 0..40);
+}
+
+#[test]
+fn a_move_to_a_disk_that_fails_leaves_the_partition_where_it_is() {
+    let bench = Bench::new();
+    bench.fill(40);
+    bench.ask(1);
+    bench.disks.get("/b").fail_writes(EIO);
+    bench.move_all();
+    assert_eq!((bench.place(), bench.readable()), (0, 0..40));
+    assert!(bench.node().broker.moves.all().is_empty());
+    bench.fill(1);
+    assert_eq!(bench.readable(), 0..41);
+}
+
+#[test]
+fn a_sync_that_fails_in_the_new_directory_leaves_the_partition_where_it_is() {
+    let bench = Bench::new();
+    bench.fill(40);
+    bench.ask(1);
+    bench.disks.get("/b").fail_next_sync();
+    bench.move_all();
+    assert_eq!((bench.place(), bench.readable()), (0, 0..40));
+    let offline = bench.node().offline_directories();
+    assert_eq!(offline.len(), 1);
+    assert_eq!(offline[0].0, Path::new("/b"));
+}
+
+/// A disk that fails is one to move away from, and what cannot be put away there must not come back.
+#[test]
+fn what_a_failing_disk_keeps_is_older_at_the_next_start() {
+    let mut met = [0; 2];
+    for seed in 0..30 {
+        let mut bench = Bench::new();
+        bench.ask(1);
+        bench.move_all();
+        bench.fill(20);
+        bench.ask(0);
+        let old = bench.disks.get("/b").disk.clone();
+        old.break_below(Some(Path::new("/b")));
+        bench.move_all();
+        assert_eq!(bench.place(), 0);
+        bench.fill(5);
+        bench.disks.crash(&SimRandom::new(seed));
+        met[bench
+            .folders("/b")
+            .iter()
+            .filter(|name| *name == "topic-0")
+            .count()] += 1;
+        for _ in 0..2 {
+            bench.start();
+            assert_eq!((bench.place(), bench.readable()), (0, 0..25), "seed {seed}");
+            bench.disks.end_process();
+        }
+        assert!(
+            !bench.folders("/b").contains(&"topic-0".to_owned()),
+            "seed {seed}"
+        );
+        bench.start();
+        // What is not put away is in nobody's way either.
+        bench.ask(1);
+        bench.move_all();
+        assert_eq!((bench.place(), bench.readable()), (1, 0..25), "seed {seed}");
+    }
+    assert!(met.iter().all(|count| *count > 0), "{met:?}");
+}
+
+#[test]
+fn a_topic_that_is_deleted_meanwhile_leaves_nothing() {
+    let bench = Bench::new();
+    bench.fill(40);
+    bench.ask(1);
+    bench.node().move_step(&mut Vec::new());
+    let id = bench.node().broker.view().topic(TOPIC).unwrap().id;
+    bench
+        .node()
+        .propose(millstream_api::Proposal::DeleteTopics {
+            token: TOKEN,
+            topics: vec![millstream_metadata::TopicToDelete { name: None, id }],
+        });
+    bench.move_all();
+    assert!(bench.folders("/a").is_empty() && bench.folders("/b").is_empty());
+    assert!(bench.node().broker.moves.all().is_empty());
+}
+
+#[test]
+fn a_flush_that_waits_in_the_old_directory_is_done_in_the_new() {
+    let bench = Bench::new();
+    bench.fill(5);
+    let partition = partition(bench.node(), TOPIC, 0);
+    bench.ask(1);
+    // It is in the old directory's list when it moves.
+    assert!(partition.mark_awaits_flush());
+    bench.node().queue_flush(Arc::clone(&partition));
+    bench.move_all();
+    let effects = bench.node().flush(0);
+    assert!(matches!(&effects[..], [Effect::Flush(again)] if again.directory() == 1));
+    assert_eq!(bench.node().queue_flush(partition), Some(1));
+    bench.node().flush(1);
+}
+
+#[test]
+fn a_partition_on_its_way_is_described_in_both_directories() {
+    let bench = Bench::new();
+    bench.fill(40);
+    bench.ask(1);
+    bench.node().move_step(&mut Vec::new());
+    let effects = bench.node().describe_log_dirs(TOKEN, None);
+    let [Effect::Complete(completion)] = &effects[..] else {
+        panic!("one answer");
+    };
+    let CompletionEvent::Proposal(ProposalAnswer::LogDirsDescribed(found)) = &completion.event
+    else {
+        panic!("a description");
+    };
+    let [a, b] = [0, 1].map(|index| found[index].state.as_ref().unwrap());
+    assert_eq!((a.partitions.len(), a.arriving.len()), (1, 0));
+    assert_eq!((b.partitions.len(), b.arriving.len()), (0, 1));
+    let arriving = &b.arriving[0];
+    assert!(
+        arriving.bytes > 0 && arriving.offset_lag > 0,
+        "{arriving:?}"
+    );
+    assert!(Offset(arriving.offset_lag) < Offset(40));
+}
