@@ -75,7 +75,7 @@ impl Moves {
         }
     }
 
-    /// It is done, or cannot be.
+    /// It cannot be done.
     pub fn end(&self, topic_id: TopicId, partition: i32, directory: usize) {
         let mut all = self.lock();
         let key = (topic_id, partition);
@@ -85,6 +85,14 @@ impl Moves {
         {
             all.remove(&key);
         }
+    }
+
+    /// A partition was moved to the directory that it is in now. Whoever asked for the one that it was in, too
+    /// late to end this move, has it moved back.
+    pub fn end_done(&self, partition: &HostedPartition, old: usize) {
+        let key = (partition.topic_id, partition.name.partition);
+        let known = self.lock().remove(&key);
+        self.ask(partition, known.map_or(old, |known| known.directory));
     }
 
     /// All of them.

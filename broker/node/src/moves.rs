@@ -106,7 +106,10 @@ impl Node {
                 *running = Some(one);
                 MoveStep::Wait
             }
-            Ok(Progress::Done) => self.end_move(&one.wanted),
+            Ok(Progress::Done { old }) => {
+                self.broker.moves.end_done(&one.partition, old);
+                MoveStep::Worked { bytes: 0 }
+            }
             Err(error) => {
                 let wanted = one.wanted.clone();
                 self.give_up(&wanted, Some(one), error, effects)
@@ -225,7 +228,10 @@ impl Node {
         let mut locked = in_service(&partition)?;
         let (old, new) = (partition.directory(), one.wanted.directory);
         let is_group_log = &*partition.name.topic == OFFSETS_TOPIC;
-        if partition.is_compacted() || (is_group_log && self.is_slow(old)) {
+        // Nobody on the network is to wait for a slow disk. What is queued for a slow directory is refused once
+        // the partition has left it, which groups would not survive.
+        let is_slow = self.is_slow(new) || (is_group_log && self.is_slow(old));
+        if partition.is_compacted() || is_slow {
             return Ok(Progress::Wait);
         }
         if !self.is_wanted(&one.wanted) {
@@ -320,7 +326,7 @@ impl Node {
         let to = target.path.display();
         tracing::info!(partition = %partition.name, %to, "partition was moved");
         self.ask_for_room();
-        Ok(Progress::Done)
+        Ok(Progress::Done { old })
     }
 
     /// Renames the folder of a partition that lives in another directory, to be removed. Answers its new name.
@@ -373,7 +379,10 @@ impl Node {
 enum Progress {
     Copied(u64),
     Wait,
-    Done,
+    /// It was in this directory.
+    Done {
+        old: usize,
+    },
 }
 
 /// A directory that knows of an arriving partition, until its end.

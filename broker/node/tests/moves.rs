@@ -208,6 +208,24 @@ fn asking_for_the_directory_that_it_is_in_ends_a_move() {
     assert_eq!(bench.readable(), 0..40);
 }
 
+/// Between the end of a move and the next look at what is asked for.
+#[test]
+fn who_asks_too_late_has_it_moved_back() {
+    let bench = Bench::new();
+    bench.fill(5);
+    let partition = partition(bench.node(), TOPIC, 0);
+    let moves = &bench.node().broker.moves;
+    moves.ask(&partition, 1);
+    moves.ask(&partition, 0);
+    assert!(moves.all().is_empty());
+    // As if the move had ended all the same.
+    partition.set_directory(1);
+    moves.end_done(&partition, 0);
+    assert_eq!(moves.first().unwrap().directory, 0);
+    moves.end_done(&partition, 0);
+    assert_eq!(moves.first().unwrap().directory, 0, "it is asked for still");
+}
+
 #[test]
 fn a_move_to_a_disk_that_fails_leaves_the_partition_where_it_is() {
     let bench = Bench::new();
