@@ -153,9 +153,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "a move is decided before its copy is synced",
         promise: Promise::Directories,
         file: "broker/log/src/relocation.rs",
-        text: "        self.sync()?;
-        let bases: Vec<_>",
-        planted: "        let bases: Vec<_>",
+        text: "sync(&**file, path)?;",
+        planted: "let _ = (file, path);",
     },
     Mutant {
         name: "what a move left behind counts as the partition",
