@@ -9,7 +9,7 @@
 //! copied from where its copy ends. What is sealed is synced, with its indexes, as soon as it is copied. At
 //! the end, under the lock, only the last bytes and the small files are left.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -22,8 +22,13 @@ use crate::{Log, Noted, Room, names};
 
 /// Bytes that are read and written at once.
 const PIECE: usize = 1 << 20;
-/// The files of a segment beside its records.
-const BESIDE: [&str; 3] = [names::OFFSET_INDEX, names::TIME_INDEX, names::DIGEST];
+/// The files of a segment beside its records, and the producers as it began.
+const BESIDE: [&str; 4] = [
+    names::OFFSET_INDEX,
+    names::TIME_INDEX,
+    names::DIGEST,
+    names::SNAPSHOT,
+];
 
 /// What there is to copy of a log at some time.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,6 +78,8 @@ struct SegmentCopy {
     unsynced: Option<Arc<dyn File>>,
     /// It is sealed, all of it is there, and its indexes: synced.
     is_complete: bool,
+    /// Its digest is there. The scrub may write one after the segment was copied, and never another.
+    has_digest: bool,
 }
 
 /// A copy of a log that is being made.
@@ -242,7 +249,7 @@ impl LogCopy {
     pub fn finish(&mut self, plan: &CopyPlan, directory: DirectoryId) -> Result<(), CopyError> {
         while self.piece(plan)? > 0 {}
         self.sync()?;
-        let bases: Vec<_> = plan.segments.iter().map(|(base, _)| *base).collect();
+        let bases: BTreeSet<_> = plan.segments.iter().map(|(base, _)| *base).collect();
         let gone: Vec<_> = self.segments.keys().copied().collect();
         for base in gone.into_iter().filter(|base| !bases.contains(base)) {
             for extension in BESIDE.into_iter().chain([names::LOG]) {
@@ -302,11 +309,11 @@ impl LogCopy {
             return true;
         };
         let Some(copy) = base.and_then(|base| self.segments.get(&base)) else {
-            // Of a segment that retention has taken out.
-            return false;
+            // Of a segment that retention has taken out; producers are noted elsewhere too.
+            return kind == names::SNAPSHOT;
         };
-        // The scrub may have written a digest since.
-        base == active || !copy.is_complete || kind == names::DIGEST
+        let is_new_digest = kind == names::DIGEST && !copy.has_digest;
+        base == active || !copy.is_complete || is_new_digest
     }
 
     /// An empty directory for it.
@@ -368,18 +375,22 @@ impl LogCopy {
         if self.segments.get(&base).is_none_or(|copy| copy.is_complete) {
             return Ok(0);
         }
-        let mut bytes = 1;
+        let (mut bytes, mut has_digest) = (1, false);
         for extension in BESIDE {
             let path = names::offset_file(&self.from, base, extension);
             match self.copy_file(&path) {
-                // It has no digest yet.
+                // It may have none, or none yet.
                 Err(CopyError::Read { source, .. }) if is_gone(&source) => {}
-                copied => bytes += copied?,
+                copied => {
+                    bytes += copied?;
+                    has_digest |= extension == names::DIGEST;
+                }
             }
         }
         self.sync()?;
         if let Some(copy) = self.segments.get_mut(&base) {
             copy.is_complete = true;
+            copy.has_digest = has_digest;
         }
         Ok(bytes)
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use millstream_env::{Disk, SyncWork, Volume};
 use millstream_log::{Checkpoint, CheckpointEntry, FlushEnd, Noted, Room};
-use millstream_model::{DirectoryId, Instant, TopicId};
+use millstream_model::{DirectoryId, Instant, TopicId, TopicPartition};
 use millstream_replica::HostedPartition;
 
 use crate::flush_queue::{Ended, FlushQueue, Running, Taken};
@@ -82,6 +82,12 @@ impl LogDirectory {
     /// The folder of a partition: `<topic>-<partition>`.
     pub(crate) fn partition_path(&self, topic: &str, partition: i32) -> PathBuf {
         partition_path(&self.path, topic, partition)
+    }
+
+    /// A partition's folder while it is none, `<topic>-<partition>.<topic id>` and what it is: on its way here,
+    /// or to be removed.
+    pub(crate) fn aside_path(&self, name: &TopicPartition, id: TopicId, end: &str) -> PathBuf {
+        self.path.join(format!("{name}.{id}{end}"))
     }
 
     /// What the last run noted of a partition.

@@ -325,9 +325,7 @@ impl Node {
             };
             touched.insert(partition.directory());
             let from = directory.partition_path(&topic.name, partition.name.partition);
-            let away = directory
-                .path
-                .join(format!("{}.{}{DELETED}", partition.name, topic.id));
+            let away = directory.aside_path(&partition.name, topic.id, DELETED);
             let removed = self
                 .disk
                 .rename(&from, &away)

@@ -186,7 +186,7 @@ impl Node {
                 reserve,
             });
         }
-        let to = target.future_path(&partition);
+        let to = target.aside_path(&partition.name, partition.topic_id, FUTURE);
         tracing::info!(partition = %partition.name, to = %target.path.display(), bytes = needed, "partition is being moved");
         let copy = LogCopy::begin(Arc::clone(&self.disk), &from, &to, &plan)?;
         Ok(Some(RunningMove {
@@ -338,8 +338,7 @@ impl Node {
     ) -> io::Result<PathBuf> {
         let directory = &self.directories[directory];
         let from = directory.partition_path(&name.topic, name.partition);
-        let away = folder(&name.topic, name.partition, id, DELETED);
-        let away = directory.path.join(away);
+        let away = directory.aside_path(name, id, DELETED);
         self.disk.rename(&from, &away)?;
         let synced = self.disk.sync_directory(&directory.path);
         synced.inspect_err(|error| directory.fail(&format_args!("a sync failed: {error}")))?;
@@ -362,8 +361,7 @@ impl Node {
         if topic_of(&*self.disk, &place)? != Some(id) {
             return Err(MoveError::Occupied(place));
         }
-        let away = folder(&name.topic, name.partition, id, DELETED);
-        let away = target.path.join(away);
+        let away = target.aside_path(name, id, DELETED);
         self.disk.rename(&place, &away)?;
         Ok(self.disk.remove_directory(&away)?)
     }
@@ -404,18 +402,5 @@ fn in_service(
     match locked.is_offline() || locked.log().is_offline() || locked.log().awaits_cut() {
         true => Err(MoveError::Gone),
         false => Ok(locked),
-    }
-}
-
-/// A partition's folder while it is none: `<topic>-<partition>.<topic id>` and what it is.
-pub(crate) fn folder(topic: &str, partition: i32, id: TopicId, end: &str) -> String {
-    format!("{topic}-{partition}.{id}{end}")
-}
-
-impl LogDirectory {
-    fn future_path(&self, partition: &HostedPartition) -> PathBuf {
-        let (topic, index) = (&partition.name.topic, partition.name.partition);
-        self.path
-            .join(folder(topic, index, partition.topic_id, FUTURE))
     }
 }

@@ -11,10 +11,10 @@ use std::path::Path;
 
 use millstream_env::Disk;
 use millstream_metadata::Image;
-use millstream_model::{NodeId, TopicId};
+use millstream_model::{NodeId, TopicId, TopicPartition};
 
 use crate::LogDirectory;
-use crate::moves::{FUTURE, folder};
+use crate::moves::FUTURE;
 use crate::sweep::{DELETED, split};
 
 /// A move that a crash interrupted: topic, partition, and the directory that it goes to.
@@ -75,7 +75,11 @@ impl UnfinishedMoves<'_> {
             if directory.has_failed() || !self.is_of(&path, id) {
                 continue;
             }
-            let away = directory.path.join(folder(topic, partition, id, DELETED));
+            let name = TopicPartition {
+                topic: topic.into(),
+                partition,
+            };
+            let away = directory.aside_path(&name, id, DELETED);
             let renamed = self.disk.rename(&path, &away);
             if let Err(error) = renamed.and_then(|()| self.disk.sync_directory(&directory.path)) {
                 directory.fail(&error);
