@@ -27,6 +27,8 @@ use crate::tools::{first_missing, target};
 
 /// How long the disk rests before a measurement.
 const REST: Duration = Duration::from_secs(7);
+/// How long the machine rests when all memory was touched: until then single syncs take 300 ms and more.
+const REST_OF_MEMORY: Duration = Duration::from_secs(30);
 /// What is added to each sync in the runs on a slow disk.
 const SYNC_DELAY: Duration = Duration::from_millis(5);
 const LATENCY: [&str; 5] = [
@@ -284,6 +286,8 @@ fn touch_memory() -> Result<(), String> {
     let available = kib("/proc/meminfo", "MemAvailable:")? << 10;
     let touched = vec![1u8; (available / 100 * 93) as usize];
     std::hint::black_box(&touched);
+    drop(touched);
+    thread::sleep(REST_OF_MEMORY);
     Ok(())
 }
 
