@@ -9,7 +9,7 @@
 //!                                             ├─ retention, one thread: move and shorten logs, describe them
 //!                                             ├─ compaction, one thread: one log after the other
 //!                                             ├─ scrub, one thread: one sealed segment after the other
-//!                                             ├─ moves, one thread: partitions to other log directories
+//!                                             ├─ moves, a thread for each directory: partitions come to it
 //!                                             └─ inboxes of parked requests
 //! ```
 //!
@@ -71,7 +71,10 @@ pub struct Shell {
     log_requests: Work<Vec<LogRequest>>,
     compaction: Work<()>,
     scrub: Work<()>,
-    moves: Work<()>,
+    /// Moves to each directory.
+    moves: Vec<Work<()>>,
+    /// What they share of the disks.
+    move_throttle: Mutex<Throttle>,
 }
 
 /// A request that may wait for disks.
@@ -88,6 +91,7 @@ impl Shell {
     #[must_use]
     pub fn new(node: Arc<Node>) -> Arc<Shell> {
         let directories = node.directories();
+        let move_throttle = Mutex::new(Throttle::new(node.move_bytes_per_second_max(), node.now()));
         let processors = thread::available_parallelism().map_or(1, usize::from);
         Arc::new(Shell {
             node,
@@ -104,7 +108,8 @@ impl Shell {
             log_requests: Work::default(),
             compaction: Work::default(),
             scrub: Work::default(),
-            moves: Work::default(),
+            moves: (0..directories).map(|_| Work::default()).collect(),
+            move_throttle,
         })
     }
 
@@ -137,9 +142,15 @@ impl Shell {
                 move |shell: &Shell| begin_again("scrub", || shell.run_scrub(), || rest(shell));
             threads.push(self.spawn("scrub", body)?);
         }
-        let rest = |shell: &Shell| shell.moves.take(Some(PANIC_PAUSE)).is_some();
-        let body = move |shell: &Shell| begin_again("moves", || shell.run_moves(), || rest(shell));
-        threads.push(self.spawn("moves", body)?);
+        // With one directory there is nowhere to go.
+        for directory in (0..self.moves.len()).filter(|_| self.moves.len() > 1) {
+            let rest =
+                move |shell: &Shell| shell.moves[directory].take(Some(PANIC_PAUSE)).is_some();
+            let body = move |shell: &Shell| {
+                begin_again("moves", || shell.run_moves(directory), || rest(shell))
+            };
+            threads.push(self.spawn("moves", body)?);
+        }
         Ok(Threads(threads))
     }
 
@@ -171,7 +182,7 @@ impl Shell {
         self.log_requests.close();
         self.compaction.close();
         self.scrub.close();
-        self.moves.close();
+        self.moves.iter().for_each(Work::close);
         for thread in threads.0 {
             if thread.join().is_err() {
                 tracing::error!("a broker thread ended by a panic");
@@ -199,7 +210,7 @@ impl Shell {
                     let request = LogRequest::Describe(token, wanted);
                     self.log_requests.give(|all| all.push(request));
                 }
-                Effect::MovePartitions => self.moves.give(|()| {}),
+                Effect::MovePartitions => self.moves.iter().for_each(|moves| moves.give(|()| {})),
                 Effect::Complete(completion) => news.push(completion),
                 Effect::GroupTimer { shard, at } => self.groups.give(|timers| {
                     timers.insert(shard, at);
@@ -377,21 +388,22 @@ impl Shell {
     }
 
     /// A copy that is half made when the broker stops is begun again by its next start.
-    fn run_moves(&self) {
-        let mut throttle = Throttle::new(self.node.move_bytes_per_second_max(), self.node.now());
+    fn run_moves(&self, directory: usize) {
         loop {
             let mut effects = Vec::new();
-            let step = self.node.move_step(&mut effects);
+            let step = self.node.move_step(directory, &mut effects);
             self.carry_out(effects);
             let wait = match step {
                 MoveStep::Idle => None,
                 MoveStep::Wait => Some(MOVE_POLL),
                 MoveStep::Worked { bytes } => {
+                    let throttle = self.move_throttle.lock();
+                    let mut throttle = throttle.unwrap_or_else(PoisonError::into_inner);
                     throttle.set_budget(self.node.move_bytes_per_second_max());
                     Some(throttle.spend(bytes, self.node.now()))
                 }
             };
-            if self.moves.take(wait).is_none() {
+            if self.moves[directory].take(wait).is_none() {
                 return;
             }
         }

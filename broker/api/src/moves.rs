@@ -53,10 +53,13 @@ impl Moves {
         true
     }
 
-    /// The first of all.
+    /// The first of those to a directory.
     #[must_use]
-    pub fn first(&self) -> Option<Move> {
-        self.lock().values().next().cloned()
+    pub fn first_to(&self, directory: usize) -> Option<Move> {
+        let all = self.lock();
+        all.values()
+            .find(|wish| wish.directory == directory)
+            .cloned()
     }
 
     /// Whether this is wanted still.
@@ -88,11 +91,11 @@ impl Moves {
     }
 
     /// A partition was moved to the directory that it is in now. Whoever asked for the one that it was in, too
-    /// late to end this move, has it moved back.
-    pub fn end_done(&self, partition: &HostedPartition, old: usize) {
+    /// late to end this move, has it moved back. Answers whether it is.
+    pub fn end_done(&self, partition: &HostedPartition, old: usize) -> bool {
         let key = (partition.topic_id, partition.name.partition);
         let known = self.lock().remove(&key);
-        self.ask(partition, known.map_or(old, |known| known.directory));
+        self.ask(partition, known.map_or(old, |known| known.directory))
     }
 
     /// All of them.

@@ -157,6 +157,12 @@ impl LogCopy {
         Ok(copy)
     }
 
+    /// Where the log is.
+    #[must_use]
+    pub fn source(&self) -> &Path {
+        &self.from
+    }
+
     /// Where it is.
     #[must_use]
     pub fn directory(&self) -> &Path {

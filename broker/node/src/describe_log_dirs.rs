@@ -1,6 +1,6 @@
 //! What lies in the log directories, for DescribeLogDirs.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use millstream_api::{
     ArrivingPartition, Effect, LogDirectoryDescription, LogDirectoryState, ProposalAnswer, View,
@@ -18,47 +18,53 @@ impl Node {
         wanted: Option<&BTreeSet<TopicPartition>>,
     ) -> Vec<Effect> {
         let view = self.broker.view();
-        let directories = self.directories.iter().enumerate();
-        let found = directories.map(|(index, directory)| LogDirectoryDescription {
-            path: directory.path.display().to_string(),
-            state: self.describe_log_dir(&view, index, directory, wanted),
-        });
+        let mut contents = self.contents(&view, wanted);
+        let directories = self.directories.iter();
+        let found =
+            directories
+                .zip(&mut contents)
+                .map(|(directory, contents)| LogDirectoryDescription {
+                    path: directory.path.display().to_string(),
+                    state: self.state_of(directory, std::mem::take(contents)),
+                });
         let answer = ProposalAnswer::LogDirsDescribed(found.collect());
         vec![answered(token, answer)]
     }
 
-    fn arriving_in(
-        &self,
-        view: &View,
-        index: usize,
-        wanted: Option<&BTreeSet<TopicPartition>>,
-    ) -> Vec<ArrivingPartition> {
-        let moves = self.broker.moves.all().into_iter();
-        let arriving = moves.filter(|one| {
-            let is_wanted = wanted.is_none_or(|wanted| wanted.contains(&one.name));
-            one.directory == index && is_wanted
-        });
-        let described = arriving.filter_map(|one| {
-            let topic = view.topic_by_id(one.topic_id)?;
-            let end = topic.partition(one.name.partition)?.lock().ok()?;
-            let end = end.log().log_end_offset();
-            Some(ArrivingPartition {
+    /// What each directory holds. Every partition is looked at once, for it may be moved meanwhile.
+    fn contents(&self, view: &View, wanted: Option<&BTreeSet<TopicPartition>>) -> Vec<Contents> {
+        let is_wanted = |name: &TopicPartition| wanted.is_none_or(|wanted| wanted.contains(name));
+        let mut moves = BTreeMap::new();
+        for one in self.broker.moves.all() {
+            moves.insert((one.topic_id, one.name.partition), one);
+        }
+        let mut all: Vec<Contents> = Vec::new();
+        all.resize_with(self.directories.len(), Contents::default);
+        for hosted in view.topics().flat_map(|topic| &topic.partitions) {
+            if !is_wanted(&hosted.name) {
+                continue;
+            }
+            // Of one that could not be opened nobody knows what is in it.
+            let Ok(locked) = hosted.lock() else { continue };
+            let (log, place) = (locked.log(), hosted.directory());
+            let here = (hosted.name.clone(), log.size_in_bytes());
+            all[place].partitions.push(here);
+            let key = (hosted.topic_id, hosted.name.partition);
+            let Some(one) = moves.remove(&key).filter(|one| one.directory != place) else {
+                continue;
+            };
+            let lag = log.log_end_offset().0.saturating_sub(one.copied_end.0);
+            all[one.directory].arriving.push(ArrivingPartition {
                 name: one.name,
                 bytes: one.copied_bytes,
-                offset_lag: end.0.saturating_sub(one.copied_end.0).max(0),
-            })
-        });
-        described.collect()
+                offset_lag: lag.max(0),
+            });
+        }
+        all
     }
 
     /// `None` for a directory that is offline, or whose file system does not answer.
-    fn describe_log_dir(
-        &self,
-        view: &View,
-        index: usize,
-        directory: &LogDirectory,
-        wanted: Option<&BTreeSet<TopicPartition>>,
-    ) -> Option<LogDirectoryState> {
+    fn state_of(&self, directory: &LogDirectory, contents: Contents) -> Option<LogDirectoryState> {
         if directory.has_failed() {
             return None;
         }
@@ -70,21 +76,19 @@ impl Node {
                 return None;
             }
         };
-        let hosted = view.topics().flat_map(|topic| &topic.partitions);
-        let here = hosted.filter(|hosted| {
-            let is_wanted = wanted.is_none_or(|wanted| wanted.contains(&hosted.name));
-            hosted.directory() == index && is_wanted
-        });
-        let sizes = here.filter_map(|hosted| {
-            // Of one that could not be opened nobody knows what is in it.
-            let locked = hosted.lock().ok()?;
-            Some((hosted.name.clone(), locked.log().size_in_bytes()))
-        });
         Some(LogDirectoryState {
             total_bytes: space.total,
             usable_bytes: space.free,
-            partitions: sizes.collect(),
-            arriving: self.arriving_in(view, index, wanted),
+            partitions: contents.partitions,
+            arriving: contents.arriving,
         })
     }
+}
+
+/// What a log directory holds.
+#[derive(Default)]
+struct Contents {
+    /// Partitions with their sizes.
+    partitions: Vec<(TopicPartition, u64)>,
+    arriving: Vec<ArrivingPartition>,
 }

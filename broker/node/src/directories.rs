@@ -14,6 +14,7 @@ use millstream_model::{DirectoryId, Instant, TopicId, TopicPartition};
 use millstream_replica::HostedPartition;
 
 use crate::flush_queue::{Ended, FlushQueue, Running, Taken};
+use crate::moves::RunningMove;
 use crate::room::DirectoryRoom;
 
 /// One log directory.
@@ -37,6 +38,8 @@ pub struct LogDirectory {
     written: Mutex<Option<Checkpoint>>,
     /// A partition that is about to be here, which its checkpoint must know before the metadata says so.
     arriving: Mutex<Option<CheckpointEntry>>,
+    /// The move to it that is under way.
+    moving: Mutex<Option<RunningMove>>,
 }
 
 impl LogDirectory {
@@ -76,6 +79,7 @@ impl LogDirectory {
             room: DirectoryRoom::new(room),
             written: Mutex::new(None),
             arriving: Mutex::default(),
+            moving: Mutex::default(),
         }
     }
 
@@ -96,6 +100,10 @@ impl LogDirectory {
             None => Noted::UNKNOWN,
             Some(noted) => noted.get(&(topic, partition)).copied().unwrap_or_default(),
         }
+    }
+
+    pub(crate) fn moving(&self) -> MutexGuard<'_, Option<RunningMove>> {
+        self.moving.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn flushes(&self) -> MutexGuard<'_, FlushQueue> {

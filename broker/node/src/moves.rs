@@ -1,4 +1,4 @@
-//! Moving partitions to other log directories (KIP-113), one at a time.
+//! Moving partitions to other log directories (KIP-113), one at a time to each.
 //!
 //! ```text
 //!   copy to <topic>-<partition>.<id>-future ─► lock ─► the rest, synced ─► checkpoint of the new directory
@@ -17,7 +17,7 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError};
 
 use millstream_api::{Effect, Move};
 use millstream_env::is_disk_failure;
@@ -59,6 +59,10 @@ pub(crate) struct RunningMove {
 enum MoveError {
     #[error("it is offline, or its topic was deleted")]
     Gone,
+    #[error("another move of it ended meanwhile")]
+    Overtaken,
+    #[error("bytes that its start cut off wait to be set aside: free room in its log directory")]
+    AwaitsCut,
     #[error("the log directory is offline")]
     DirectoryFailed,
     #[error("it needs {needed} bytes, and {free} are free above the reserve of {reserve}")]
@@ -78,23 +82,26 @@ enum MoveError {
 }
 
 impl Node {
-    /// Does a piece of the work on moves that were asked for. To be called by one thread at a time.
-    pub fn move_step(&self, effects: &mut Vec<Effect>) -> MoveStep {
-        let mut running = self.moving.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Does a piece of the work on moves to a log directory. To be called by one thread for each directory.
+    pub fn move_step(&self, directory: usize, effects: &mut Vec<Effect>) -> MoveStep {
+        let mut running = self.directories[directory].moving();
         let one = match running.take() {
             Some(one) if self.is_wanted(&one.wanted) => one,
             Some(one) => {
                 one.copy.abandon();
                 return MoveStep::Worked { bytes: 0 };
             }
-            None => match self.broker.moves.first().filter(|_| self.may_tidy()) {
-                None => return MoveStep::Idle,
-                Some(wanted) => match self.begin_move(wanted.clone()) {
+            None => {
+                let wanted = self.broker.moves.first_to(directory);
+                let Some(wanted) = wanted.filter(|_| self.may_tidy()) else {
+                    return MoveStep::Idle;
+                };
+                match self.begin_move(wanted.clone()) {
                     Ok(Some(one)) => one,
                     Ok(None) => return self.end_move(&wanted),
                     Err(error) => return self.give_up(&wanted, None, error, effects),
-                },
-            },
+                }
+            }
         };
         let mut one = one;
         match self.go_on(&mut one, effects) {
@@ -107,7 +114,13 @@ impl Node {
                 MoveStep::Wait
             }
             Ok(Progress::Done { old }) => {
-                self.broker.moves.end_done(&one.partition, old);
+                if self.broker.moves.end_done(&one.partition, old) {
+                    effects.push(Effect::MovePartitions);
+                }
+                MoveStep::Worked { bytes: 0 }
+            }
+            Err(MoveError::Overtaken) => {
+                one.copy.abandon();
                 MoveStep::Worked { bytes: 0 }
             }
             Err(error) => {
@@ -204,7 +217,7 @@ impl Node {
         if self.directories[one.wanted.directory].has_failed() {
             return Err(MoveError::DirectoryFailed);
         }
-        let plan = in_service(&one.partition)?.log().copy_plan();
+        let plan = still_there(&one.partition, &one.copy)?.log().copy_plan();
         let bytes_max = self.config.move_bytes_max;
         let bytes = one.copy.step(&plan, bytes_max)?;
         let (key, index) = (one.wanted.topic_id, one.wanted.name.partition);
@@ -225,7 +238,8 @@ impl Node {
     ) -> Result<Progress, MoveError> {
         let mut owner = self.metadata.lock().unwrap_or_else(PoisonError::into_inner);
         let partition = Arc::clone(&one.partition);
-        let mut locked = in_service(&partition)?;
+        let began = self.now();
+        let mut locked = still_there(&partition, &one.copy)?;
         let (old, new) = (partition.directory(), one.wanted.directory);
         let is_group_log = &*partition.name.topic == OFFSETS_TOPIC;
         // Nobody on the network is to wait for a slow disk. What is queued for a slow directory is refused once
@@ -312,6 +326,7 @@ impl Node {
         let released = locked.handle_relocated();
         drop(locked);
         drop(owner);
+        let stood_still = self.now().since(began);
         self.note_flushed(old, bytes, effects);
         if let Err(error) = renamed {
             let reason = format_args!("a partition that was moved there has not its name: {error}");
@@ -324,7 +339,7 @@ impl Node {
             tracing::warn!(partition = %partition.name, %error, "the old files of a partition that was moved are left to the next start");
         }
         let to = target.path.display();
-        tracing::info!(partition = %partition.name, %to, "partition was moved");
+        tracing::info!(partition = %partition.name, %to, ?stood_still, "partition was moved");
         self.ask_for_room();
         Ok(Progress::Done { old })
     }
@@ -392,15 +407,26 @@ impl Drop for Arriving<'_> {
     }
 }
 
-fn in_service(
-    partition: &HostedPartition,
-) -> Result<std::sync::MutexGuard<'_, Partition>, MoveError> {
+fn in_service(partition: &HostedPartition) -> Result<MutexGuard<'_, Partition>, MoveError> {
     if partition.is_deleted() || partition.is_offline() {
         return Err(MoveError::Gone);
     }
     let locked = partition.lock().map_err(|_| MoveError::Gone)?;
-    match locked.is_offline() || locked.log().is_offline() || locked.log().awaits_cut() {
+    match locked.is_offline() || locked.log().is_offline() {
         true => Err(MoveError::Gone),
+        false if locked.log().awaits_cut() => Err(MoveError::AwaitsCut),
         false => Ok(locked),
+    }
+}
+
+/// The same where a copy is being made of it, from where it was.
+fn still_there<'a>(
+    partition: &'a HostedPartition,
+    copy: &LogCopy,
+) -> Result<MutexGuard<'a, Partition>, MoveError> {
+    let locked = in_service(partition)?;
+    match locked.log().place().directory == copy.source() {
+        true => Ok(locked),
+        false => Err(MoveError::Overtaken),
     }
 }

@@ -17,7 +17,6 @@ use crate::LogDirectory;
 use crate::compaction::{CompactionConfig, Failures};
 use crate::dynamic::dynamic;
 use crate::metadata::MetadataOwner;
-use crate::moves::RunningMove;
 use crate::retention::Removals;
 use crate::room::AwaitingCut;
 use crate::scrub::{ScrubConfig, ScrubPass};
@@ -129,7 +128,6 @@ pub struct Node {
     pub(crate) metadata: Mutex<MetadataOwner>,
     pub(crate) cache_budget: CacheBudget,
     pub(crate) removals: Mutex<Removals>,
-    pub(crate) moving: Mutex<Option<RunningMove>>,
     pub(crate) failures: Mutex<Failures>,
     pub(crate) awaiting_cut: AwaitingCut,
     pub(crate) scrubbed: Mutex<ScrubPass>,

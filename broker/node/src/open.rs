@@ -193,7 +193,6 @@ impl Node {
             clock,
             started,
             removals: Mutex::default(),
-            moving: Mutex::default(),
             failures: Mutex::default(),
             awaiting_cut: AwaitingCut::default(),
             scrubbed: Mutex::new(ScrubPass::begun_at(scrub_from, started.0)),

@@ -151,7 +151,7 @@ fn partitions_go_to_the_directory_that_is_asked_for() {
     assert!(node.broker.moves.all().is_empty(), "they are there");
     assert_eq!(alter(&node, "/b", 0), 0);
     assert_eq!(node.broker.moves.all().len(), 1);
-    while node.move_step(&mut Vec::new()) != MoveStep::Idle {}
+    while node.move_step(1, &mut Vec::new()) != MoveStep::Idle {}
     assert_eq!(partition(&node, TOPIC, 0).directory(), 1);
     for unknown in ["/c", "/a/", "a", ""] {
         assert_eq!(alter(&node, unknown, 0), 57, "{unknown}");

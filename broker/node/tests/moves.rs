@@ -9,14 +9,15 @@ use std::sync::Arc;
 
 use common::disks::{Disks, EIO};
 use common::{NOW, TOKEN, TOPIC, create_topic, fill, partition};
-use millstream_api::{CompletionEvent, Effect, ProposalAnswer};
+use millstream_api::{CompletionEvent, Effect, LogDirectoryState, ProposalAnswer};
 use millstream_env::Disk;
 use millstream_env::sim::{SimClock, SimRandom};
 use millstream_model::Offset;
 use millstream_node::{MoveStep, Node, NodeConfig};
 
-/// A node on the disks `/a` and `/b`.
+/// A node on disks with a directory each.
 struct Bench {
+    directories: &'static [&'static str],
     disks: Disks,
     node: Option<Node>,
     starts: u64,
@@ -24,8 +25,13 @@ struct Bench {
 
 impl Bench {
     fn new() -> Bench {
+        Bench::on(&["/a", "/b"])
+    }
+
+    fn on(directories: &'static [&'static str]) -> Bench {
         let mut bench = Bench {
-            disks: Disks::at(&["/a", "/b"]),
+            directories,
+            disks: Disks::at(directories),
             node: None,
             starts: 0,
         };
@@ -42,7 +48,7 @@ impl Bench {
     fn start(&mut self) {
         self.starts += 1;
         let config = NodeConfig {
-            log_directories: vec!["/a".into(), "/b".into()],
+            log_directories: self.directories.iter().map(Into::into).collect(),
             auto_create_topics: false,
             group_shards: 1,
             move_bytes_max: 1000,
@@ -79,7 +85,9 @@ impl Bench {
     /// Steps until there is nothing to do.
     fn move_all(&self) {
         let mut effects = Vec::new();
-        while self.node().move_step(&mut effects) != MoveStep::Idle {}
+        for directory in 0..self.node().directories() {
+            while self.node().move_step(directory, &mut effects) != MoveStep::Idle {}
+        }
     }
 
     /// The offsets that can be read, one after the other.
@@ -140,7 +148,7 @@ fn what_is_appended_meanwhile_goes_along() {
     bench.ask(1);
     let mut effects = Vec::new();
     let mut records = 30;
-    while bench.node().move_step(&mut effects) != MoveStep::Idle {
+    while bench.node().move_step(1, &mut effects) != MoveStep::Idle {
         bench.fill(3);
         records += 3;
     }
@@ -177,7 +185,7 @@ fn whenever_the_power_goes_it_is_in_one_place_and_whole() {
         bench.ask(1);
         let mut effects = Vec::new();
         for _ in 0..seed % 12 {
-            bench.node().move_step(&mut effects);
+            bench.node().move_step(1, &mut effects);
         }
         bench.disks.crash(&SimRandom::new(seed));
         bench.start();
@@ -199,7 +207,7 @@ fn asking_for_the_directory_that_it_is_in_ends_a_move() {
     let bench = Bench::new();
     bench.fill(40);
     bench.ask(1);
-    bench.node().move_step(&mut Vec::new());
+    bench.node().move_step(1, &mut Vec::new());
     assert_eq!(bench.folders("/b").len(), 1);
     bench.ask(0);
     bench.move_all();
@@ -221,9 +229,53 @@ fn who_asks_too_late_has_it_moved_back() {
     // As if the move had ended all the same.
     partition.set_directory(1);
     moves.end_done(&partition, 0);
-    assert_eq!(moves.first().unwrap().directory, 0);
+    assert_eq!(moves.all()[0].directory, 0);
     moves.end_done(&partition, 0);
-    assert_eq!(moves.first().unwrap().directory, 0, "it is asked for still");
+    assert_eq!(moves.all()[0].directory, 0, "it is asked for still");
+}
+
+/// A disk that is slow takes its time, and holds up nobody who goes elsewhere.
+#[test]
+fn directories_are_moved_to_side_by_side() {
+    let bench = Bench::on(&["/a", "/b", "/c"]);
+    let second = "second";
+    create_topic(bench.node(), second, 1, &[]);
+    bench.fill(40);
+    bench.ask(1);
+    let effects = &mut Vec::new();
+    assert_ne!(bench.node().move_step(1, effects), MoveStep::Idle);
+    let other = partition(bench.node(), second, 0);
+    let to = if other.directory() == 2 { 0 } else { 2 };
+    bench.node().broker.moves.ask(&other, to);
+    while bench.node().move_step(to, effects) != MoveStep::Idle {}
+    assert_eq!((other.directory(), bench.place()), (to, 0));
+    bench.move_all();
+    assert_eq!((bench.place(), bench.readable()), (1, 0..40));
+}
+
+/// A copy of where it was is no copy of where it is.
+#[test]
+fn a_move_that_is_overtaken_by_another_begins_anew() {
+    let bench = Bench::on(&["/a", "/b", "/c"]);
+    bench.fill(40);
+    let effects = &mut Vec::new();
+    bench.ask(1);
+    bench.node().move_step(1, effects);
+    bench.ask(2);
+    bench.node().move_step(2, effects);
+    bench.ask(1);
+    while bench.node().move_step(1, effects) != MoveStep::Idle {}
+    assert_eq!(bench.place(), 1);
+    bench.fill(3);
+    bench.ask(2);
+    while bench.node().move_step(2, effects) != MoveStep::Idle {}
+    assert_eq!((bench.place(), bench.readable()), (2, 0..43));
+    let folders: Vec<_> = bench
+        .directories
+        .iter()
+        .flat_map(|directory| bench.folders(directory))
+        .collect();
+    assert_eq!(folders, ["topic-0"]);
 }
 
 #[test]
@@ -296,7 +348,7 @@ fn a_topic_that_is_deleted_meanwhile_leaves_nothing() {
     let bench = Bench::new();
     bench.fill(40);
     bench.ask(1);
-    bench.node().move_step(&mut Vec::new());
+    bench.node().move_step(1, &mut Vec::new());
     let id = bench.node().broker.view().topic(TOPIC).unwrap().id;
     bench
         .node()
@@ -326,20 +378,36 @@ fn a_flush_that_waits_in_the_old_directory_is_done_in_the_new() {
 }
 
 #[test]
+fn whenever_it_is_looked_for_it_is_in_one_directory() {
+    let bench = Bench::new();
+    bench.fill(5);
+    let is_over = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for number in 1..200 {
+                bench.ask(number % 2);
+                bench.move_all();
+            }
+            is_over.store(true, std::sync::atomic::Ordering::SeqCst);
+        });
+        while !is_over.load(std::sync::atomic::Ordering::SeqCst) {
+            let found = described(bench.node());
+            let places = found.iter().map(|one| one.partitions.len());
+            assert_eq!(places.sum::<usize>(), 1, "{found:?}");
+        }
+    });
+}
+
+#[test]
 fn a_partition_on_its_way_is_described_in_both_directories() {
     let bench = Bench::new();
     bench.fill(40);
     bench.ask(1);
-    bench.node().move_step(&mut Vec::new());
-    let effects = bench.node().describe_log_dirs(TOKEN, None);
-    let [Effect::Complete(completion)] = &effects[..] else {
-        panic!("one answer");
+    bench.node().move_step(1, &mut Vec::new());
+    let found = described(bench.node());
+    let [a, b] = &found[..] else {
+        panic!("two directories");
     };
-    let CompletionEvent::Proposal(ProposalAnswer::LogDirsDescribed(found)) = &completion.event
-    else {
-        panic!("a description");
-    };
-    let [a, b] = [0, 1].map(|index| found[index].state.as_ref().unwrap());
     assert_eq!((a.partitions.len(), a.arriving.len()), (1, 0));
     assert_eq!((b.partitions.len(), b.arriving.len()), (0, 1));
     let arriving = &b.arriving[0];
@@ -348,4 +416,16 @@ fn a_partition_on_its_way_is_described_in_both_directories() {
         "{arriving:?}"
     );
     assert!(Offset(arriving.offset_lag) < Offset(40));
+}
+
+fn described(node: &Node) -> Vec<LogDirectoryState> {
+    let effects = node.describe_log_dirs(TOKEN, None);
+    let Ok([Effect::Complete(completion)]) = <[Effect; 1]>::try_from(effects) else {
+        panic!("one answer");
+    };
+    let CompletionEvent::Proposal(ProposalAnswer::LogDirsDescribed(found)) = completion.event
+    else {
+        panic!("a description");
+    };
+    found.into_iter().map(|one| one.state.unwrap()).collect()
 }

@@ -36,6 +36,9 @@ struct Arguments {
     /// Another argument for `millstream serve`; may be given several times.
     #[arg(long = "serve-argument", allow_hyphen_values = true)]
     serve_arguments: Vec<String>,
+    /// Moves partitions between two log directories all the time.
+    #[arg(long, conflicts_with = "other")]
+    moves: bool,
     /// Another broker: a program that is called with a port and a data directory.
     #[arg(long)]
     other: Option<PathBuf>,
@@ -98,7 +101,9 @@ fn main() -> ExitCode {
         let name = format!("millstream-crash-{}-{}", arguments.seed, std::process::id());
         std::env::temp_dir().join(name)
     });
-    let has_two = matches!(ending, Ending::FailedDirectory);
+    // Moves name directories as the broker does.
+    let data_dir = std::path::absolute(&data_dir).unwrap_or(data_dir);
+    let has_two = arguments.moves || matches!(ending, Ending::FailedDirectory);
     let second_data_dir = has_two.then(|| data_dir.with_extension("second"));
     let command = match arguments.other {
         Some(program) => ServeCommand::Other {
@@ -123,6 +128,7 @@ fn main() -> ExitCode {
         port: arguments.port,
         data_dir: data_dir.clone(),
         second_data_dir: second_data_dir.clone(),
+        moves: arguments.moves,
         endings: arguments.kills,
         seed,
         base_timestamp,

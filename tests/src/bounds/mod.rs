@@ -207,6 +207,7 @@ fn broker_options(options: &BoundsOptions) -> Options {
         port: options.port,
         data_dir: options.data.clone(),
         second_data_dir: None,
+        moves: false,
         endings: 0,
         seed: 1,
         base_timestamp: 0,

@@ -22,6 +22,7 @@ mod broker;
 mod crash_loop;
 mod directory;
 mod ending;
+mod mover;
 mod oracle;
 mod payload;
 mod producer;
@@ -62,6 +63,8 @@ pub struct Options {
     pub data_dir: PathBuf,
     /// A second one, where there are two.
     pub second_data_dir: Option<PathBuf>,
+    /// Whether partitions are moved between the two all the time.
+    pub moves: bool,
     /// How often its life is ended.
     pub endings: u32,
     /// Decides payloads, sizes and moments.
@@ -83,6 +86,8 @@ pub struct Options {
 pub struct Summary {
     /// What was done to the broker, and how often.
     pub endings: String,
+    /// Moves of partitions that ended, where they are moved.
+    pub moves: Option<u64>,
     /// Batches acknowledged.
     pub acked: u64,
     /// Records of them.
@@ -114,9 +119,12 @@ impl fmt::Display for Summary {
             "{}, {} acked batches, {} lost, {} duplicated, {} reordered",
             self.endings, self.acked, self.lost, self.duplicated, self.reordered
         )?;
-        match self.foreign {
-            0 => Ok(()),
-            foreign => write!(f, ", {foreign} foreign or changed"),
+        if self.foreign > 0 {
+            write!(f, ", {} foreign or changed", self.foreign)?;
+        }
+        match self.moves {
+            Some(moves) => write!(f, ", {moves} moves"),
+            None => Ok(()),
         }
     }
 }
@@ -202,6 +210,7 @@ pub fn run(options: Options, ending: &mut Ending) -> Result<Summary, Failure> {
         .map(|number| spawn(&shared, move |shared| producer::run(shared, number)))
         .collect();
     let follower = spawn(&shared, reader::follow);
+    let mover = shared.options.moves.then(|| spawn(&shared, mover::run));
 
     let ended = end_again_and_again(&shared, &mut broker, &random, ending);
     shared.is_draining.store(true, Ordering::SeqCst);
@@ -211,7 +220,11 @@ pub fn run(options: Options, ending: &mut Ending) -> Result<Summary, Failure> {
     let acked = join_all(producers);
     shared.is_over.store(true, Ordering::SeqCst);
     let seen = follower.join().unwrap_or_default();
+    let moves = mover.map(|mover| mover.join().unwrap_or_default());
     shared.check()?;
+    if moves == Some(0) {
+        return Err("no partition was moved".to_owned());
+    }
 
     broker.stop_cleanly()?;
     let broker = Broker::start(&shared.options)?;
@@ -221,6 +234,7 @@ pub fn run(options: Options, ending: &mut Ending) -> Result<Summary, Failure> {
     Broker::verify(&shared.options)?;
     let mut summary = oracle.verdict();
     summary.endings = ending.counted(shared.options.endings);
+    summary.moves = moves;
     Ok(summary)
 }
 

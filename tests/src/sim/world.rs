@@ -65,7 +65,7 @@ enum Work {
     GroupTimer(usize),
     TimeOut(u64),
     Deliver,
-    Move,
+    Move(usize),
 }
 
 /// The machine.
@@ -86,7 +86,7 @@ pub(crate) struct World {
     /// Partitions that went to another log directory.
     pub moves: u32,
     /// Whether the thread of the moves has something to do.
-    is_moving: bool,
+    moving: BTreeSet<usize>,
     /// Whether partitions were to be moved since the start: what failed may be where they were.
     pub has_moved: bool,
     pub(crate) clock: Arc<SimClock>,
@@ -157,7 +157,7 @@ impl World {
             queued_steps: 0,
             queue_refusals: 0,
             moves: 0,
-            is_moving: false,
+            moving: BTreeSet::new(),
             has_moved: false,
             clock: Arc::new(SimClock::new(WALL_START)),
             disk: SimDisk::default(),
@@ -206,8 +206,9 @@ impl World {
         match Node::open(disk, clock, Arc::new(bits), config) {
             Ok(node) => {
                 let effects = node.group_shards_to_load();
-                self.is_moving = node.broker.moves.first().is_some();
-                self.has_moved = self.is_moving;
+                let moves = node.broker.moves.all();
+                self.moving = moves.iter().map(|wish| wish.directory).collect();
+                self.has_moved = self.is_moving();
                 self.node = Some(node);
                 self.carry_out(effects);
                 Ok(())
@@ -333,17 +334,18 @@ impl World {
         }
         let hosted = all[self.random.below(all.len() as u64) as usize];
         let directory = self.random.below(self.log_directories.len() as u64) as usize;
-        let is_asked = !hosted.is_offline() && self.node().broker.moves.ask(hosted, directory);
-        self.is_moving |= is_asked;
-        self.has_moved |= is_asked;
+        if !hosted.is_offline() && self.node().broker.moves.ask(hosted, directory) {
+            self.moving.insert(directory);
+            self.has_moved = true;
+        }
     }
 
     /// Whether partitions are on their way.
     pub(crate) fn is_moving(&self) -> bool {
-        self.is_moving
+        !self.moving.is_empty()
     }
 
-    fn work_on_a_move(&mut self) {
+    fn work_on_a_move(&mut self, directory: usize) {
         let places = |world: &World| -> Vec<usize> {
             let view = world.node().broker.view();
             let all = view.topics().flat_map(|topic| &topic.partitions);
@@ -351,8 +353,9 @@ impl World {
         };
         let before = places(self);
         let mut effects = Vec::new();
-        let step = self.node().move_step(&mut effects);
-        self.is_moving = step != MoveStep::Idle;
+        if self.node().move_step(directory, &mut effects) == MoveStep::Idle {
+            self.moving.remove(&directory);
+        }
         self.moves += u32::from(places(self) != before);
         self.carry_out(effects);
     }
@@ -512,7 +515,7 @@ impl World {
                 self.carry_out(effects);
             }
             Work::TimeOut(connection) => self.time_out(connection)?,
-            Work::Move => self.work_on_a_move(),
+            Work::Move(directory) => self.work_on_a_move(directory),
             Work::Deliver => {
                 if let Some(news) = self.news.pop_front() {
                     self.deliver(news)?;
@@ -630,10 +633,11 @@ impl World {
             timer.map(|(shard, _)| Work::GroupTimer(*shard)),
             self.waited_enough().map(Work::TimeOut),
             (!self.news.is_empty()).then_some(Work::Deliver),
-            self.is_moving.then_some(Work::Move),
         ];
         let begin = begin.map(Work::TakeFlush);
-        begin.chain(ready.into_iter().flatten()).collect()
+        let moves = self.moving.iter().map(|directory| Work::Move(*directory));
+        let ready = ready.into_iter().flatten().chain(moves);
+        begin.chain(ready).collect()
     }
 
     pub(super) fn carry_out(&mut self, effects: Vec<Effect>) {
@@ -652,7 +656,7 @@ impl World {
                 Effect::RunQueue(directory) => {
                     self.queues.insert(directory, Instant(0));
                 }
-                Effect::MovePartitions => self.is_moving = true,
+                Effect::MovePartitions => self.moving.extend(0..self.log_directories.len()),
                 Effect::Propose(proposal) => self.proposals.push_back(proposal),
                 Effect::Complete(news) => self.news.push_back(news),
                 Effect::ReloadGroups { shard } => {

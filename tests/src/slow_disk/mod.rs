@@ -220,6 +220,7 @@ fn broker_options(options: &SlowDiskOptions, slow: &Path) -> Options {
         port: options.port,
         data_dir: options.fast.clone(),
         second_data_dir: None,
+        moves: false,
         endings: 0,
         seed: 1,
         base_timestamp: 0,

@@ -169,21 +169,27 @@ fn crash() -> Tally {
 /// Kills this broker under load, then has Kafka read the files that it left.
 pub fn crash_test(broker: &Path, kills: &str, seed: &str) -> Tally {
     let data = target().join("crash-data");
-    if data.exists()
-        && let Err(e) = std::fs::remove_dir_all(&data)
-    {
-        println!("FAIL crash: {}: {e}", data.display());
-        return Tally::one(false);
+    let directories = [data.clone(), data.with_extension("second")];
+    for directory in &directories {
+        if directory.exists()
+            && let Err(e) = std::fs::remove_dir_all(directory)
+        {
+            println!("FAIL crash: {}: {e}", directory.display());
+            return Tally::one(false);
+        }
     }
     let mut command = Command::new(built("crash"));
     command.arg("--millstream").arg(broker);
     command
         .args(["--kills", kills, "--seed", seed, "--data-dir"])
         .arg(&data)
+        .arg("--moves")
         .args(CRASH_SEGMENTS);
     let mut tally = step::run_as_one(command.current_dir(root()));
     let mut report = Report::new("crash");
-    conformance::dump_logs(&data, &mut report);
+    for directory in &directories {
+        conformance::dump_logs(directory, &mut report);
+    }
     tally += report.finish();
     tally
 }

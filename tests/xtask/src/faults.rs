@@ -26,7 +26,8 @@ pub fn powercut(broker: &Path, cuts: &str, file_system: &str) -> Tally {
     if let Some(left_out) = left_out("powercut", &[&make, "mount", "umount", "python3"]) {
         return left_out;
     }
-    run_on_volume(broker, "power-cut", cuts, file_system, &SMALL_SEGMENTS)
+    let more = [&SMALL_SEGMENTS[..], &["--moves"]].concat();
+    run_on_volume(broker, "power-cut", cuts, file_system, &more)
 }
 
 /// Fails a sync and a log directory, fills the disk, wholly and up to the reserve, and crashes in a loop, so many

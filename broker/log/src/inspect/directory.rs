@@ -22,7 +22,7 @@ pub struct StoppedDirectory {
     pub root: PathBuf,
     /// Its partitions, or those that were asked for, by name.
     pub partitions: Vec<PartitionFolder>,
-    /// Folders that look like a partition's that was removed or has no topic.
+    /// Folders that look like a partition's that was removed, has no topic, or is on its way to this directory.
     pub skipped: Vec<PathBuf>,
     /// What is wrong with the directory itself.
     pub damage: Vec<Finding>,
@@ -207,5 +207,6 @@ fn named(folder: &Path) -> Option<(String, i32)> {
 
 fn looks_put_aside(folder: &Path) -> bool {
     let name = folder.file_name().and_then(|name| name.to_str());
-    name.is_some_and(|name| name.ends_with("-stray") || name.ends_with("-delete"))
+    let ends = ["-stray", "-delete", "-future"];
+    name.is_some_and(|name| ends.iter().any(|end| name.ends_with(end)))
 }
