@@ -47,6 +47,9 @@ const PANIC_PAUSE: Duration = Duration::from_secs(60);
 /// When retention runs for the first time.
 const RETENTION_DELAY: Duration = Duration::from_secs(30);
 
+/// How often as long as a piece of a removal the next one waits.
+const REMOVAL_REST: u32 = 3;
+
 /// How often a segment that may be scrubbed is looked for while there is none.
 const SCRUB_POLL: Duration = Duration::from_secs(10);
 /// How long a move of a partition waits that somebody else is in the way of.
@@ -331,7 +334,8 @@ impl Shell {
     fn run_retention(&self) {
         let interval = self.node.retention_interval();
         let mut next = self.node.now().after(interval.min(RETENTION_DELAY));
-        while let Some(requests) = self.log_requests.take(Some(next.since(self.node.now()))) {
+        let mut wait = interval.min(RETENTION_DELAY);
+        while let Some(requests) = self.log_requests.take(Some(wait)) {
             for request in requests {
                 self.carry_out(match request {
                     LogRequest::DeleteRecords(token, records) => {
@@ -346,6 +350,16 @@ impl Shell {
                 self.carry_out(self.node.enforce_retention());
                 next = self.node.now().after(interval);
             }
+            let began = self.node.now();
+            wait = match self.node.remove_step() {
+                // The disk is for others most of the time.
+                true => self.node.now().since(began) * REMOVAL_REST,
+                false => {
+                    let due = self.node.next_removal().map_or(next, |due| due.min(next));
+                    // Whoever has something removed does not wake this thread.
+                    due.since(began).min(RETENTION_DELAY)
+                }
+            };
         }
     }
 

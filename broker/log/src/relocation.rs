@@ -22,6 +22,8 @@ use crate::{Log, Noted, Room, names};
 
 /// Bytes that are read and written at once.
 const PIECE: usize = 1 << 20;
+/// Bytes after which the copy is synced: all at once at its end would hold up everybody else's syncs.
+const UNSYNCED_MAX: u64 = 2 << 20;
 /// The files of a segment beside its records, and the producers as it began.
 const BESIDE: [&str; 4] = [
     names::OFFSET_INDEX,
@@ -90,6 +92,7 @@ pub struct LogCopy {
     segments: BTreeMap<Offset, SegmentCopy>,
     /// Of the log when the copy began: after another replacement it is of segments that are gone.
     replacements: u32,
+    unsynced_bytes: u64,
     buffer: Vec<u8>,
 }
 
@@ -151,6 +154,7 @@ impl LogCopy {
             to: to.to_owned(),
             segments: BTreeMap::new(),
             replacements: plan.replacements,
+            unsynced_bytes: 0,
             buffer: vec![0; PIECE],
         };
         copy.make_room()?;
@@ -247,6 +251,7 @@ impl LogCopy {
                 copy.unsynced = None;
             }
         }
+        self.unsynced_bytes = 0;
         Ok(())
     }
 
@@ -372,6 +377,10 @@ impl LogCopy {
         let file = written.map_err(|source| CopyError::Write { path: to, source })?;
         copy.bytes += piece as u64;
         copy.unsynced = Some(file);
+        self.unsynced_bytes += piece as u64;
+        if self.unsynced_bytes >= UNSYNCED_MAX {
+            self.sync()?;
+        }
         Ok(piece as u64)
     }
 

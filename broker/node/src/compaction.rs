@@ -171,7 +171,7 @@ impl Node {
                 PassStep::Install => lock()?.install_cleaned(pass)?,
                 PassStep::PutAway => {
                     let files = lock()?.put_away_replaced(pass)?;
-                    self.remove_later(topic, files);
+                    self.remove_later(files, false, topic.config.file_delete_delay_ms);
                 }
                 PassStep::Finished => {
                     lock()?.log_mut().complete_compaction(pass);

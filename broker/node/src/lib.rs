@@ -2,9 +2,9 @@
 //!
 //! A [`Node`] opens the log directories, replays the metadata log, hosts the partitions and gives the
 //! shell its steps: [`Node::flush`] a directory, [`Node::propose`] a change of metadata,
-//! [`Node::run_queue`] of a slow directory, [`Node::load_groups`], [`Node::describe_log_dirs`], [`Node::group_timeout`], [`Node::checkpoint`], [`Node::enforce_retention`],
-//! [`Node::compact_once`], [`Node::scrub_once`], [`Node::move_step`]. Requests go to [`Node::broker`]. Every step returns the effects to carry out. The shell calls the steps from
-//! threads; the simulation calls the same ones in an order a seed decides.
+//! [`Node::run_queue`] of a slow directory, [`Node::load_groups`], [`Node::describe_log_dirs`], [`Node::group_timeout`],
+//! [`Node::checkpoint`], [`Node::enforce_retention`], [`Node::remove_step`], [`Node::compact_once`], [`Node::scrub_once`], [`Node::move_step`].
+//! Requests go to [`Node::broker`]. Every step returns the effects to carry out. The shell calls the steps from threads; the simulation calls the same ones in an order a seed decides.
 
 #![forbid(unsafe_code)]
 
@@ -23,6 +23,7 @@ mod node;
 mod open;
 mod placement;
 mod queue;
+mod removals;
 mod retention;
 mod room;
 mod safe_mode;

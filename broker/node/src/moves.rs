@@ -272,6 +272,8 @@ impl Node {
         }));
         let _arriving = Arriving(target);
         let before = Arc::clone(&self.broker.view());
+        let topic = before.topic_by_id(topic_id).ok_or(MoveError::Gone)?;
+        let delay_ms = topic.config.file_delete_delay_ms;
         self.write_checkpoint(&before, new, false)?;
 
         let assignment = DirectoryAssignment {
@@ -285,8 +287,8 @@ impl Node {
                 .controller
                 .decide_assign_directories(&before.image, node, &[assignment]);
         let encoded: Vec<_> = records.iter().map(Record::encode).collect();
-        match owner.quorum.propose(&encoded) {
-            Ok(_) => {}
+        let decided = match owner.quorum.propose(&encoded) {
+            Ok(index) => index,
             Err(error @ ProposeError::Failed { .. }) => {
                 // Nobody knows whether the record is there. What is appended from now on must not be missed by a
                 // start that finds it: without the copy it says that the partition is not where it belongs.
@@ -301,13 +303,15 @@ impl Node {
                 return Err(MoveError::Refused(error));
             }
             Err(error) => return Err(MoveError::Refused(error)),
-        }
+        };
         let (image, _) = (before.image.apply(&records)).expect("a record of our own applies");
         let view = before.changed(Arc::new(image), owner.log(), &[], Vec::new());
         self.broker.publish(view);
 
         let directory = target.partition_path(&partition.name.topic, index);
-        let away = self.put_away(&partition.name, topic_id, old);
+        // What an earlier move left here may not be removed yet.
+        let end = format!("-{}{DELETED}", decided.0);
+        let away = self.put_away(&partition.name, topic_id, old, &end);
         let renamed = self
             .disk
             .rename(one.copy.directory(), &directory)
@@ -335,8 +339,11 @@ impl Node {
         // The old directory may have failed.
         self.retire_failed(effects);
         self.broker.handle_released(&partition, released, effects);
-        if let Err(error) = away.and_then(|away| self.disk.remove_directory(&away)) {
-            tracing::warn!(partition = %partition.name, %error, "the old files of a partition that was moved are left to the next start");
+        match away {
+            Ok(away) => self.remove_later(vec![away], true, delay_ms),
+            Err(error) => {
+                tracing::warn!(partition = %partition.name, %error, "the old files of a partition that was moved are left to the next start");
+            }
         }
         let to = target.path.display();
         tracing::info!(partition = %partition.name, %to, ?stood_still, "partition was moved");
@@ -344,16 +351,18 @@ impl Node {
         Ok(Progress::Done { old })
     }
 
-    /// Renames the folder of a partition that lives in another directory, to be removed. Answers its new name.
+    /// Renames the folder of a partition that lives in another directory, to be removed. Answers its new name,
+    /// which ends so.
     pub(crate) fn put_away(
         &self,
         name: &TopicPartition,
         id: TopicId,
         directory: usize,
+        end: &str,
     ) -> io::Result<PathBuf> {
         let directory = &self.directories[directory];
         let from = directory.partition_path(&name.topic, name.partition);
-        let away = directory.aside_path(name, id, DELETED);
+        let away = directory.aside_path(name, id, end);
         self.disk.rename(&from, &away)?;
         let synced = self.disk.sync_directory(&directory.path);
         synced.inspect_err(|error| directory.fail(&format_args!("a sync failed: {error}")))?;

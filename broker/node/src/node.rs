@@ -17,7 +17,7 @@ use crate::LogDirectory;
 use crate::compaction::{CompactionConfig, Failures};
 use crate::dynamic::dynamic;
 use crate::metadata::MetadataOwner;
-use crate::retention::Removals;
+use crate::removals::Removals;
 use crate::room::AwaitingCut;
 use crate::scrub::{ScrubConfig, ScrubPass};
 

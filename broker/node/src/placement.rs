@@ -23,6 +23,7 @@ use millstream_log::{forget_moved_from, moved_from};
 use millstream_metadata::{Image, PartitionImage, Record};
 use millstream_model::{DirectoryId, TopicPartition};
 
+use crate::sweep::DELETED;
 use crate::{LogDirectory, Node};
 
 /// Partitions as they lie in the log directories at the start: topic and index, and where. Later, when a
@@ -154,7 +155,7 @@ impl Node {
             return false;
         }
         let path = old.path.display();
-        match self.put_away(name, topic.id, other) {
+        match self.put_away(name, topic.id, other, DELETED) {
             Ok(_) => {
                 tracing::info!(partition = %name, directory = %path, "what a move left behind is put away");
                 if let Err(error) = forget_moved_from(&*self.disk, &place) {

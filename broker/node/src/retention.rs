@@ -9,14 +9,13 @@
 //! By time is by the wall clock, which may be set wrong under a running broker. It is believed as far as
 //! it agrees with the monotonic clock: a step forward of years does not delete what was written today.
 
-use std::path::PathBuf;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use millstream_api::{DeletedRecords, Effect, HostedTopic, ProposalAnswer, RecordsToDelete};
 use millstream_env::is_disk_failure;
 use millstream_log::Retention;
-use millstream_model::{Instant, Offset, RequestToken, WallTime};
+use millstream_model::{Offset, RequestToken, WallTime};
 use millstream_protocol::ErrorCode;
 use millstream_replica::HostedPartition;
 
@@ -27,12 +26,8 @@ use crate::metadata::answered;
 /// saving does not move it; a step beyond this is taken for an error.
 const CLOCK_STEP_MAX: Duration = Duration::from_secs(3600);
 
-/// Files that were taken out of their logs, and when they go.
-#[derive(Default)]
-pub(crate) struct Removals(Vec<(Instant, PathBuf)>);
-
 impl Node {
-    /// One run of retention over all logs, and the removal of files whose delay is over.
+    /// One run of retention over all logs.
     pub fn enforce_retention(&self) -> Vec<Effect> {
         let mut effects = Vec::new();
         if !self.may_tidy() {
@@ -52,7 +47,6 @@ impl Node {
         if !surplus.is_empty() {
             self.take_out(&surplus, &mut effects);
         }
-        self.remove_due();
         effects
     }
 
@@ -101,7 +95,7 @@ impl Node {
             let taken = locked.take_out_segments(*start);
             drop(locked);
             match taken {
-                Ok(files) => self.remove_later(topic, files),
+                Ok(files) => self.remove_later(files, false, topic.config.file_delete_delay_ms),
                 Err(error) => {
                     tracing::warn!(partition = %partition.name, %error, "segments could not be taken out");
                     if is_disk_failure(&error) {
@@ -109,34 +103,6 @@ impl Node {
                     }
                 }
             }
-        }
-    }
-
-    pub(crate) fn remove_later(&self, topic: &HostedTopic, files: Vec<PathBuf>) {
-        let delay = u64::try_from(topic.config.file_delete_delay_ms).unwrap_or(0);
-        let due = self.now().after(Duration::from_millis(delay));
-        let mut removals = self.removals.lock().unwrap_or_else(PoisonError::into_inner);
-        removals.0.extend(files.into_iter().map(|path| (due, path)));
-    }
-
-    fn remove_due(&self) {
-        let now = self.now();
-        let mut removals = self.removals.lock().unwrap_or_else(PoisonError::into_inner);
-        let due: Vec<_> = removals.0.extract_if(.., |(at, _)| *at <= now).collect();
-        drop(removals);
-        let has_removed = !due.is_empty();
-        for (_, path) in due {
-            match self.disk.remove_file(&path) {
-                // Its topic was deleted meanwhile.
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                Err(error) => {
-                    tracing::warn!(path = %path.display(), %error, "file could not be removed");
-                }
-                Ok(()) => {}
-            }
-        }
-        if has_removed {
-            self.ask_for_room();
         }
     }
 

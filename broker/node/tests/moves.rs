@@ -6,19 +6,24 @@ mod common;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use common::disks::{Disks, EIO};
 use common::{NOW, TOKEN, TOPIC, create_topic, fill, partition};
 use millstream_api::{CompletionEvent, Effect, LogDirectoryState, ProposalAnswer};
-use millstream_env::Disk;
 use millstream_env::sim::{SimClock, SimRandom};
+use millstream_env::{Clock, Disk};
 use millstream_model::Offset;
 use millstream_node::{MoveStep, Node, NodeConfig};
+
+/// `file.delete.delay.ms`.
+const DELETE_DELAY: Duration = Duration::from_secs(60);
 
 /// A node on disks with a directory each.
 struct Bench {
     directories: &'static [&'static str],
     disks: Disks,
+    clock: Arc<SimClock>,
     node: Option<Node>,
     starts: u64,
 }
@@ -32,6 +37,7 @@ impl Bench {
         let mut bench = Bench {
             directories,
             disks: Disks::at(directories),
+            clock: Arc::new(SimClock::new(NOW)),
             node: None,
             starts: 0,
         };
@@ -54,7 +60,8 @@ impl Bench {
             move_bytes_max: 1000,
             ..NodeConfig::default()
         };
-        let clock = Arc::new(SimClock::new(NOW));
+        self.clock = Arc::new(SimClock::new(NOW));
+        let clock = Arc::clone(&self.clock) as Arc<dyn Clock>;
         let random = Arc::new(SimRandom::new(self.starts));
         let disk = Arc::new(self.disks.clone());
         self.node = Some(Node::open(disk, clock, random, config).unwrap());
@@ -82,8 +89,14 @@ impl Bench {
         node.broker.moves.ask(&partition(node, TOPIC, 0), directory);
     }
 
-    /// Steps until there is nothing to do.
+    /// Steps until there is nothing to do, and nothing left of where it was.
     fn move_all(&self) {
+        self.only_move_all();
+        self.clock.advance(DELETE_DELAY);
+        while self.node().remove_step() {}
+    }
+
+    fn only_move_all(&self) {
         let mut effects = Vec::new();
         for directory in 0..self.node().directories() {
             while self.node().move_step(directory, &mut effects) != MoveStep::Idle {}
@@ -173,6 +186,39 @@ fn deleted_records_stay_deleted() {
     bench.disks.crash(&SimRandom::new(1));
     bench.start();
     assert_eq!((bench.place(), bench.readable()), (1, 17..40));
+}
+
+/// Somebody may read there still; and what is large goes a piece at a time, for others wait for the disk.
+#[test]
+fn the_old_files_go_later_and_slowly() {
+    let bench = Bench::new();
+    bench.fill(40);
+    bench.ask(1);
+    bench.only_move_all();
+    bench.ask(0);
+    bench.only_move_all();
+    let [old] = &bench.folders("/b")[..] else {
+        panic!("one folder");
+    };
+    assert!(
+        old.starts_with("topic-0.") && old.ends_with("-delete"),
+        "{old}"
+    );
+    let large = Path::new("/b").join(old).join("large");
+    let file = bench.disks.open(&large, true).unwrap();
+    file.truncate(40 << 20).unwrap();
+    assert!(!bench.node().remove_step(), "it is not time yet");
+    bench.clock.advance(DELETE_DELAY);
+    let mut lengths = vec![40];
+    while bench.node().remove_step() {
+        if let Ok(length) = bench.disks.length(&large) {
+            lengths.push(length >> 20);
+        }
+    }
+    lengths.dedup();
+    assert_eq!(lengths, [40, 24, 8]);
+    assert!(bench.folders("/b").is_empty());
+    assert_eq!((bench.place(), bench.readable()), (0, 0..40));
 }
 
 /// At every step, and with every choice of what survives.
@@ -268,7 +314,7 @@ fn a_move_that_is_overtaken_by_another_begins_anew() {
     assert_eq!(bench.place(), 1);
     bench.fill(3);
     bench.ask(2);
-    while bench.node().move_step(2, effects) != MoveStep::Idle {}
+    bench.move_all();
     assert_eq!((bench.place(), bench.readable()), (2, 0..43));
     let folders: Vec<_> = bench
         .directories

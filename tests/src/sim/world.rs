@@ -441,6 +441,7 @@ impl World {
         self.note(12);
         let effects = self.node().enforce_retention();
         self.carry_out(effects);
+        while self.node().remove_step() {}
     }
 
     /// Compacts a log, or a part of it. Answers whether there was one to compact.
