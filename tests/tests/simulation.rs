@@ -28,7 +28,7 @@ fn every_seed_holds_and_gives_the_same_trace_twice() {
     let (mut compactions, mut scans, mut deletions, mut expirations) = (0, 0, 0, 0);
     let (mut probed, mut refused_reads, mut refused_starts, mut put_off) = (0, 0, 0, 0);
     let mut faults = SimCounts::default();
-    let (mut queued_steps, mut queue_refusals, mut moves) = (0, 0, 0);
+    let (mut queued_steps, mut queue_refusals, mut moves, mut throttled) = (0, 0, 0, 0);
     let (mut returns, mut settings, mut forgotten) = (0, 0, 0);
     for seed in seeds() {
         let once =
@@ -57,6 +57,7 @@ fn every_seed_holds_and_gives_the_same_trace_twice() {
         queued_steps += once.queued_steps;
         queue_refusals += once.queue_refusals;
         moves += once.moves;
+        throttled += once.throttled;
     }
     println!(
         "simulation: {} seeds, {acknowledged} batches and {commits} commits acknowledged, \
@@ -65,7 +66,7 @@ fn every_seed_holds_and_gives_the_same_trace_twice() {
          {compactions} compactions, {scans} scans of a compacted topic, {deletions} deletions of records, \
          {expirations} logs with retention, {probed} partitions beside a failed directory, \
          {refused_reads} reads and {refused_starts} starts refused for damage, {put_off} flushes put off, {queued_steps} steps \
-         queued for a slow disk and {queue_refusals} batches refused, {moves} moves to another log directory; {faults}",
+         queued for a slow disk and {queue_refusals} batches refused, {moves} moves to another log directory, {throttled} waits for a quota; {faults}",
         seeds().count()
     );
     assert!(acknowledged > 0 && commits > 0 && generations > 0);
@@ -74,7 +75,7 @@ fn every_seed_holds_and_gives_the_same_trace_twice() {
         assert!(
             expirations > 0 && probed > 0 && refused_reads > 0 && refused_starts > 0 && put_off > 0
         );
-        assert!(queued_steps > 0 && queue_refusals > 0 && moves > 0);
+        assert!(queued_steps > 0 && queue_refusals > 0 && moves > 0 && throttled > 0);
         assert!(returns > 0 && settings > 0 && forgotten > 0);
         for (name, count) in faults.named() {
             assert!(count > 0, "no {name}");

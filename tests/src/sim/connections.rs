@@ -1,5 +1,7 @@
 //! The connections to the simulated machine.
 
+use std::collections::VecDeque;
+
 use bytes::{Bytes, BytesMut};
 use millstream_api::{
     AnswerLimits, AnswerQueue, Client, Completion, Context, HostPort, handle_frame,
@@ -15,6 +17,8 @@ use super::world::World;
 pub(crate) struct Connection {
     answers: AnswerQueue,
     client: Client,
+    /// Frames that have arrived and are not read yet: the client is to wait.
+    unread: VecDeque<Bytes>,
 }
 
 impl World {
@@ -23,6 +27,7 @@ impl World {
         self.connections_made += 1;
         let connection = Connection {
             answers: AnswerQueue::new(self.connections_made, AnswerLimits::default()),
+            unread: VecDeque::new(),
             client: Client {
                 host: "/10.0.0.1".to_owned(),
                 advertised: HostPort {
@@ -48,13 +53,26 @@ impl World {
 
     /// A client's frame arrives.
     pub(crate) fn send(&mut self, connection: u64, frame: &Frame) -> Result<(), Violation> {
-        let bytes = without_length(frame);
-        self.on_connection(connection, |node, answers, context| {
-            let handled = handle_frame(&node.broker, context, &bytes);
-            answers.push(handled).map_err(|reason| Violation {
-                what: format!("a request was refused: {reason}"),
-            })
-        })
+        if let Some(connection) = self.connections.get_mut(&connection) {
+            connection.unread.push_back(without_length(frame));
+        }
+        self.read(connection)
+    }
+
+    /// The connection reads what has arrived, as far as it may.
+    fn read(&mut self, id: u64) -> Result<(), Violation> {
+        while let Some(connection) = self.connections.get_mut(&id)
+            && connection.answers.has_room()
+            && let Some(bytes) = connection.unread.pop_front()
+        {
+            self.on_connection(id, |node, answers, context| {
+                let handled = handle_frame(&node.broker, context, &bytes);
+                answers.push(handled).map_err(|reason| Violation {
+                    what: format!("a request was refused: {reason}"),
+                })
+            })?;
+        }
+        Ok(())
     }
 
     /// The next answer on a connection, without its length.
@@ -93,7 +111,8 @@ impl World {
             timed_out.map_err(|reason| Violation {
                 what: format!("a connection was closed: {reason}"),
             })
-        })
+        })?;
+        self.read(connection)
     }
 
     fn on_connection(

@@ -91,6 +91,8 @@ pub struct Trace {
     pub queue_refusals: u32,
     /// Partitions that went to another log directory.
     pub moves: u32,
+    /// How often a client with a quota was told to wait.
+    pub throttled: u32,
 }
 
 /// A promise that was broken.
@@ -167,6 +169,7 @@ fn run_in(
                 queued_steps: world.queued_steps,
                 queue_refusals: world.queue_refusals,
                 moves: world.moves,
+                throttled: clients.throttled(),
             });
         }
         world.pause(CALM_PAUSE_MAX);

@@ -24,7 +24,18 @@ pub(crate) fn send<'m, R: Request + Message<'m>>(
     version: i16,
     request: &R,
 ) -> Result<(), Violation> {
-    let frame = encode_request(0, "simulated", version, request).map_err(|error| Violation {
+    send_as(world, connection, "simulated", version, request)
+}
+
+/// The same as another client.
+pub(crate) fn send_as<'m, R: Request + Message<'m>>(
+    world: &mut World,
+    connection: u64,
+    client_id: &str,
+    version: i16,
+    request: &R,
+) -> Result<(), Violation> {
+    let frame = encode_request(0, client_id, version, request).map_err(|error| Violation {
         what: format!("a request cannot be encoded: {error}"),
     })?;
     world.send(connection, &frame)

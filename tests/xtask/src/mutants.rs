@@ -57,7 +57,7 @@ enum Promise {
     Configs,
     /// A topic never loses a partition, and new ones take records.
     Partitions,
-    /// Quotas are as acknowledged.
+    /// Quotas are as acknowledged, and in force.
     Quotas,
     /// Credentials are as acknowledged.
     Credentials,

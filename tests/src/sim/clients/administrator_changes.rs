@@ -46,7 +46,7 @@ const SAFE_DOWNGRADE: i8 = 2;
 const INCREMENTAL: i16 = 1;
 const REPLACE: i16 = 2;
 const CREATE_PARTITIONS: i16 = 3;
-const ALTER_QUOTAS: i16 = 1;
+pub(super) const ALTER_QUOTAS: i16 = 1;
 const ALTER_SCRAM: i16 = 0;
 const UPDATE_FEATURES: i16 = 2;
 
@@ -70,10 +70,12 @@ pub(super) const BROKER_CONFIGS: &[Config] = &[
     ("log.retention.bytes", &["-1", "200000000"]),
     ("message.max.bytes", &["1000000", "2000000"]),
 ];
-/// Types and names. None of them is a client of the simulation.
+/// A client of the simulation with a quota, sometimes.
+pub(super) const VISITOR: &str = "visitor";
+/// Types and names. Of the first there is a client; its name comes with a user that nobody is in the second.
 pub(super) const ENTITIES: &[&[(&str, &str)]] = &[
-    &[("client-id", "visitor")],
-    &[("client-id", "visitor"), ("user", "alice")],
+    &[("client-id", VISITOR)],
+    &[("client-id", VISITOR), ("user", "alice")],
     &[("ip", "10.0.0.77")],
 ];
 const CLIENT_QUOTAS: &[&str] = &["consumer_byte_rate", "producer_byte_rate"];
@@ -290,7 +292,7 @@ fn partitions(change: &Change) -> CreatePartitionsRequest<'static> {
     }
 }
 
-fn alter_quotas(change: &Change) -> AlterClientQuotasRequest<'static> {
+pub(super) fn alter_quotas(change: &Change) -> AlterClientQuotasRequest<'static> {
     let mut entries: BTreeMap<usize, Vec<OpData<'static>>> = BTreeMap::new();
     for ((place, key), value) in change {
         if let Place::Entity(entity) = place {

@@ -20,6 +20,7 @@ mod topic_answers;
 mod topic_owner;
 mod topic_requests;
 mod trimmer;
+mod visitor;
 
 use std::borrow::Cow;
 
@@ -42,6 +43,7 @@ use producer::Producer;
 use tabulator::Tabulator;
 use topic_owner::TopicOwner;
 use trimmer::Trimmer;
+use visitor::Visitor;
 
 pub(crate) const TOPIC: &str = "simulated";
 pub(crate) const PARTITIONS: i32 = 3;
@@ -73,6 +75,7 @@ pub(crate) struct Clients {
     trimmer: Trimmer,
     forgetter: Forgetter,
     administrator: Administrator,
+    visitor: Visitor,
     /// Partitions that acknowledged while another log directory had failed.
     pub probed: u32,
     /// Whether a static member came back to a stable group at the end.
@@ -95,6 +98,7 @@ impl Clients {
             tabulator: Tabulator::new(world)?,
             trimmer: Trimmer::new(world, &mut seen)?,
             administrator: Administrator::new(world, &mut seen)?,
+            visitor: Visitor::new(world, &mut seen)?,
             forgetter: Forgetter::new(world),
             seen,
             probed: 0,
@@ -126,6 +130,7 @@ impl Clients {
         self.trimmer.reconnect(world);
         self.forgetter.reconnect(world);
         self.administrator.reconnect(world, &mut self.seen.settings);
+        self.visitor.reconnect(world);
     }
 
     /// While a log directory has failed: the others acknowledge.
@@ -142,6 +147,11 @@ impl Clients {
     /// Deletions of the offsets of a group that were acknowledged.
     pub(crate) fn forgotten(&self) -> u32 {
         self.forgetter.deletions
+    }
+
+    /// How often a client with a quota was told to wait.
+    pub(crate) fn throttled(&self) -> u32 {
+        self.visitor.throttled
     }
 
     /// From now on no client dies, leaves, sleeps, deletes or administers. But one member may have gone for good, and
@@ -162,7 +172,7 @@ impl Clients {
     pub(crate) fn step(&mut self, world: &mut World) -> Result<Heard, Violation> {
         // A member, and whoever owns a topic, has more to say than a producer.
         let (producers, members) = (self.producers.len(), self.members.len());
-        let others = 8 + usize::from(!self.is_calm) + 2 * members;
+        let others = 9 + usize::from(!self.is_calm) + 2 * members;
         let who = world.random.below((producers + others) as u64) as usize;
         let seen = &mut self.seen;
         if let Some(producer) = self.producers.get_mut(who) {
@@ -175,7 +185,8 @@ impl Clients {
             4 => self.archivist.step(world, seen),
             5 | 6 => self.tabulator.step(world, seen),
             7 => self.trimmer.step(world, seen),
-            8 if !self.is_calm => match world.random.chance(50) {
+            8 => self.visitor.step(world, seen),
+            9 if !self.is_calm => match world.random.chance(50) {
                 true => self.forgetter.step(world, seen),
                 false => self.administrator.step(world, seen),
             },

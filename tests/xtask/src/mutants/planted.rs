@@ -344,6 +344,29 @@ pub(super) const MUTANTS: &[Mutant] = &[
         planted: "",
     },
     Mutant {
+        name: "nobody waits for a quota",
+        promise: Promise::Quotas,
+        file: "broker/api/src/client_rates.rs",
+        text: "self.rates.record(of, quota.limit, bytes, now, window)",
+        planted: "self.rates
+            .record(of, quota.limit, bytes, now, window)
+            .min(Duration::ZERO)",
+    },
+    Mutant {
+        name: "who is to wait is read all the same",
+        promise: Promise::Quotas,
+        file: "broker/api/src/answers.rs",
+        text: "*muted_until = (*muted_until).max(Some(until));",
+        planted: "let _ = until.max((*muted_until).unwrap_or(until));",
+    },
+    Mutant {
+        name: "what is fetched is not counted",
+        promise: Promise::Quotas,
+        file: "broker/api/src/handlers/fetch.rs",
+        text: "let throttle = broker.count_bytes(Direction::Fetched, client_id, bytes, now);",
+        planted: "let throttle = broker.count_bytes(Direction::Fetched, client_id, bytes.min(1), now);",
+    },
+    Mutant {
         name: "a quota that failed with the disk is acknowledged",
         promise: Promise::Quotas,
         file: "broker/node/src/metadata.rs",
