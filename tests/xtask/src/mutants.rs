@@ -118,7 +118,10 @@ fn copy(tree: &Path) -> Result<(), String> {
         .arg(root())
         .arg(tree);
     match git.status() {
-        Ok(status) if status.success() => Ok(()),
+        Ok(status) if status.success() => {
+            println!("mutants: of the last commit; what is not committed is not in it");
+            Ok(())
+        }
         Ok(status) => Err(format!("git clone: {status}")),
         Err(e) => Err(format!("git: {e}")),
     }

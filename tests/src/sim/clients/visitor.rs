@@ -1,6 +1,9 @@
 //! A client with a quota, which the administrator sets and takes away. It does not wait when it is told to: its
 //! connection is not read meanwhile.
 
+use std::collections::VecDeque;
+
+use bytes::Bytes;
 use millstream_protocol::ErrorCode;
 use millstream_protocol::messages::{FetchRequest, FetchResponse, ProduceRequest, ProduceResponse};
 use millstream_protocol::records::{BatchBuilder, Codec};
@@ -18,11 +21,13 @@ const PLACE: Place = (TOPIC, 0);
 /// What entity the administrator knows it by.
 const ENTITY: Setting = Setting::Entity(0);
 const RATES: [&str; 2] = ["producer_byte_rate", "consumer_byte_rate"];
-/// So low that a few requests are too much: a broker does not live long here.
-const QUOTA: &str = "100";
-/// Bytes of its records, at most.
-const VALUE_MAX: u64 = 2_000;
-const FETCH_BYTES_MAX: i32 = 3_000;
+/// So low that some requests are too much: a broker does not live long here.
+const QUOTA: &str = "300";
+/// Bytes of its records, at most. A request that is worth more than the time over which rates are measured waits less
+/// than its bytes, as with Kafka.
+const VALUE_MAX: u64 = 500;
+const FETCH_BYTES_MAX: i32 = 600;
+const IN_FLIGHT_MAX: usize = 8;
 
 /// What it waits for.
 #[derive(Clone, Copy, Debug)]
@@ -37,7 +42,7 @@ enum Asked {
 pub(crate) struct Visitor {
     connection: u64,
     /// What, and when.
-    asked: Option<(Asked, i64)>,
+    asked: VecDeque<(Asked, i64)>,
     /// Before that its connection is not read.
     muted_until: i64,
     next: i64,
@@ -63,7 +68,7 @@ impl Visitor {
         }
         Ok(Visitor {
             connection,
-            asked: None,
+            asked: VecDeque::new(),
             muted_until: 0,
             next: 0,
             paces: Default::default(),
@@ -74,7 +79,7 @@ impl Visitor {
     /// The broker started again, and has forgotten how fast everybody was.
     pub(crate) fn reconnect(&mut self, world: &mut World) {
         self.connection = world.connect();
-        self.asked = None;
+        self.asked.clear();
         self.muted_until = 0;
         self.next = 0;
         self.paces.iter_mut().for_each(Pace::forget);
@@ -82,9 +87,25 @@ impl Visitor {
 
     pub(crate) fn step(&mut self, world: &mut World, seen: &Seen) -> Result<Heard, Violation> {
         self.know(world, &seen.settings);
-        if let Some((asked, at)) = self.asked.take() {
-            return self.hear(world, asked, at);
+        if world.random.chance(50) {
+            while self.asked.len() < IN_FLIGHT_MAX && world.random.chance(80) {
+                self.ask(world)?;
+            }
+            return Ok(Heard::Nothing);
         }
+        while let Some((asked, at)) = self.asked.front().copied() {
+            let Some(answer) = world.receive(self.connection) else {
+                break;
+            };
+            self.asked.pop_front();
+            if self.hear(world, &answer, asked, at)? == Heard::DiskFailed {
+                return Ok(Heard::DiskFailed);
+            }
+        }
+        Ok(Heard::Nothing)
+    }
+
+    fn ask(&mut self, world: &mut World) -> Result<(), Violation> {
         let asked = match world.random.chance(50) {
             true => self.write(world)?,
             false => {
@@ -93,8 +114,8 @@ impl Visitor {
                 Asked::Read
             }
         };
-        self.asked = Some((asked, world.now_ms()));
-        Ok(Heard::Nothing)
+        self.asked.push_back((asked, world.now_ms()));
+        Ok(())
     }
 
     fn know(&mut self, world: &World, settings: &Settings) {
@@ -115,11 +136,13 @@ impl Visitor {
         Ok(Asked::Write(bytes))
     }
 
-    fn hear(&mut self, world: &mut World, asked: Asked, at: i64) -> Result<Heard, Violation> {
-        let Some(answer) = world.receive(self.connection) else {
-            self.asked = Some((asked, at));
-            return Ok(Heard::Nothing);
-        };
+    fn hear(
+        &mut self,
+        world: &mut World,
+        answer: &Bytes,
+        asked: Asked,
+        at: i64,
+    ) -> Result<Heard, Violation> {
         let now = world.now_ms();
         if now < self.muted_until {
             return violation(format!(
@@ -131,7 +154,7 @@ impl Visitor {
         let (throttle_ms, error) = match asked {
             Asked::Write(bytes) => {
                 let answer: ProduceResponse<'_> =
-                    decode::<ProduceRequest<'_>, _>(&answer, PRODUCE_BY_NAME)?;
+                    decode::<ProduceRequest<'_>, _>(answer, PRODUCE_BY_NAME)?;
                 produced.moved(bytes, at, now)?;
                 let partition = &answer.responses[0].partition_responses[0];
                 (answer.throttle_time_ms, code(partition.error_code)?)
@@ -139,7 +162,7 @@ impl Visitor {
             Asked::Read => {
                 let bytes = answer.len();
                 let answer: FetchResponse<'_> =
-                    decode::<FetchRequest<'_>, _>(&answer, FETCH_BY_NAME)?;
+                    decode::<FetchRequest<'_>, _>(answer, FETCH_BY_NAME)?;
                 match answer.responses.first() {
                     // It gets the same later.
                     None if answer.throttle_time_ms > 0 => {
