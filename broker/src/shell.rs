@@ -47,7 +47,10 @@ const PANIC_PAUSE: Duration = Duration::from_secs(60);
 /// When retention runs for the first time.
 const RETENTION_DELAY: Duration = Duration::from_secs(30);
 
-/// How often as long as a piece of a removal the next one waits.
+/// How often it is looked for what is to be removed, at least: whoever takes it out wakes nobody.
+const REMOVAL_POLL: Duration = Duration::from_secs(30);
+
+/// How often as long as a piece of a removal took the next one waits.
 const REMOVAL_REST: u32 = 3;
 
 /// How often a segment that may be scrubbed is looked for while there is none.
@@ -356,8 +359,7 @@ impl Shell {
                 true => self.node.now().since(began) * REMOVAL_REST,
                 false => {
                     let due = self.node.next_removal().map_or(next, |due| due.min(next));
-                    // Whoever has something removed does not wake this thread.
-                    due.since(began).min(RETENTION_DELAY)
+                    due.since(began).min(REMOVAL_POLL)
                 }
             };
         }
