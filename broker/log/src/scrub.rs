@@ -217,7 +217,11 @@ impl Scrub {
     /// then, and is to be given to [`Scrub::abandon`].
     pub fn step(&mut self) -> io::Result<ScrubStep> {
         let file = match &self.file {
-            Some(file) => Arc::clone(file),
+            Some(file) => {
+                // What retention has taken out meanwhile is shortened some day.
+                self.place.disk.length(&self.log_path())?;
+                Arc::clone(file)
+            }
             None => {
                 self.digest = self.read_digest()?.map(Arc::new);
                 Arc::new(ReadOnce(self.place.disk.open(&self.log_path(), false)?))

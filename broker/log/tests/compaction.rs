@@ -278,8 +278,15 @@ impl Model {
         self.bench.noted = log.checkpoint();
         flush(log);
         for path in log.take_out_segments(start).unwrap() {
-            if self.random.chance(50) {
-                self.disk.remove_file(&path).unwrap();
+            match self.random.below(3) {
+                0 => {}
+                1 => self.disk.remove_file(&path).unwrap(),
+                // What is removed goes in pieces.
+                _ => {
+                    let length = self.disk.length(&path).unwrap();
+                    let file = self.disk.open(&path, false).unwrap();
+                    file.truncate(length / 3).unwrap();
+                }
             }
         }
     }

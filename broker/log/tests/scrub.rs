@@ -10,8 +10,8 @@ use millstream_env::Disk;
 use millstream_env::sim::{SimFaults, SimRandom};
 use millstream_log::inspect::{StoppedDirectory, verify};
 use millstream_log::{
-    Checkpoint, CheckpointEntry, CompactionRules, Log, Noted, OffsetMap, PassStep, ScrubOutcome,
-    ScrubStep,
+    Checkpoint, CheckpointEntry, CompactionError, CompactionRules, Log, Noted, OffsetMap, PassStep,
+    ScrubOutcome, ScrubStep,
 };
 use millstream_model::{Offset, TopicId, WallTime};
 use millstream_protocol::records::{BatchBuilder, Codec};
@@ -587,4 +587,36 @@ fn verify_checks_digests() {
         .write_all_at(&others, 0)
         .unwrap();
     assert_eq!(look(), [("file", digest, None)]);
+}
+
+/// Retention takes a segment out while it is read, and what is removed goes in pieces.
+#[test]
+fn what_is_shortened_under_a_reader_is_gone_and_not_damaged() {
+    let (mut bench, _) = filled(0);
+    bench.config.segment_bytes = 3 << 20;
+    let mut log = bench.open();
+    for number in 0..80 {
+        append_in(&mut log, batch(&[time_of(number)], 100_000), 1).unwrap();
+    }
+    flush(&mut log);
+    let mut scrub = log.begin_scrub(None, false).unwrap();
+    let map = OffsetMap::new(1 << 16, [1, 2]);
+    let end = log.log_end_offset();
+    let mut pass = log
+        .begin_compaction(&RULES, end, NOW, map)
+        .unwrap()
+        .unwrap();
+    assert!(matches!(scrub.step(), Ok(ScrubStep::Worked { .. })));
+    assert!(matches!(pass.step(), Ok(PassStep::Worked { .. })));
+    // The first of those with 31 batches.
+    let start = Offset(31);
+    log.advance_start(start);
+    flush(&mut log);
+    for path in log.take_out_segments(start).unwrap() {
+        bench.disk.open(&path, false).unwrap().truncate(1).unwrap();
+    }
+    let error = scrub.step().unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::NotFound);
+    let error = pass.step().unwrap_err();
+    assert!(matches!(error, CompactionError::TakenOut { .. }), "{error}");
 }

@@ -72,14 +72,16 @@ impl Cursor {
             CompactionError::Read(ReadError::Io { path, source })
         };
         let file = match &self.file {
-            Some(file) => Arc::clone(file),
-            None => match place.disk.open(&path, false) {
-                Ok(file) => file,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    return Err(CompactionError::TakenOut { base: source.base });
-                }
-                Err(error) => return Err(failed(error)),
-            },
+            // What retention has taken out meanwhile is shortened some day.
+            Some(file) => place.disk.length(&path).map(|_| Arc::clone(file)),
+            None => place.disk.open(&path, false),
+        };
+        let file = match file {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(CompactionError::TakenOut { base: source.base });
+            }
+            Err(error) => return Err(failed(error)),
         };
         if self.file.is_none() {
             self.digest = read_digest(place, source).map_err(failed)?;

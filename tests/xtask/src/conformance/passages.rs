@@ -123,7 +123,8 @@ fn kafkas_tools(station: &mut Station, tools: &Console, cache: &Path, report: &m
         |station| match setup::toolbox(cache) {
             Ok(path) => match Toolbox::start(&path) {
                 Ok(mut toolbox) => {
-                    tool_tasks::check(tools, &mut toolbox, &bootstrap, cache, &mut named);
+                    let data = station.broker.data();
+                    tool_tasks::check(tools, &mut toolbox, &bootstrap, &data, cache, &mut named);
                     if let Kind::Millstream { binary } = station.broker.kind() {
                         named.check(
                             "ReassignPartitionsCommand moves a partition between log directories",

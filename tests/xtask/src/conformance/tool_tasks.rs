@@ -147,12 +147,18 @@ const TASKS: [Task; 33] = [
     Task(
         REASSIGN,
         "--reassignment-json-file {file} --execute",
-        &["Successfully started"],
+        &[
+            "Successfully started partition reassignment",
+            "Successfully started moving log directory",
+        ],
     ),
     Task(
         REASSIGN,
         "--reassignment-json-file {file} --verify",
-        &["for-tools-0 is completed"],
+        &[
+            "for-tools-0 is completed",
+            "Reassignment of replica for-tools-0-1 completed successfully.",
+        ],
     ),
     Task(REASSIGN, "--list", &["No partition reassignments found."]),
     Task(
@@ -202,17 +208,19 @@ const REFUSED: [Task; 2] = [
     ),
 ];
 
-/// Runs all of them. `folder` is for the files that they read.
+/// Runs all of them. `data` is the broker's log directory, `folder` is for the files that they read.
 pub fn check(
     console: &Console,
     tools: &mut Toolbox,
     bootstrap: &str,
+    data: &Path,
     folder: &Path,
     report: &mut Report,
 ) {
     let file = folder.join("reassignment.json");
     let plan = format!(
-        r#"{{"version":1,"partitions":[{{"topic":"{TOPIC}","partition":0,"replicas":[1]}}]}}"#
+        r#"{{"version":1,"partitions":[{{"topic":"{TOPIC}","partition":0,"replicas":[1],"log_dirs":["{}"]}}]}}"#,
+        data.display()
     );
     let written = std::fs::write(&file, plan).map_err(|e| format!("{}: {e}", file.display()));
     if !report.check("tools: a plan of reassignment is written", written) {
