@@ -10,8 +10,8 @@ use millstream_env::Disk;
 use millstream_env::sim::{SimFaults, SimRandom};
 use millstream_log::inspect::{StoppedDirectory, verify};
 use millstream_log::{
-    Checkpoint, CheckpointEntry, CompactionError, CompactionRules, Log, Noted, OffsetMap, PassStep,
-    ScrubOutcome, ScrubStep,
+    Checkpoint, CheckpointEntry, CompactionError, CompactionPass, CompactionRules, Log, Noted,
+    OffsetMap, PassStep, ScrubOutcome, ScrubStep,
 };
 use millstream_model::{Offset, TopicId, WallTime};
 use millstream_protocol::records::{BatchBuilder, Codec};
@@ -265,13 +265,15 @@ fn keyed(alike: i64) -> (Bench, Log) {
     (bench, log)
 }
 
-fn compact(log: &mut Log) {
+fn begin_pass(log: &Log) -> CompactionPass {
     let end = log.log_end_offset();
     let map = OffsetMap::new(1 << 16, [1, 2]);
-    let mut pass = log
-        .begin_compaction(&RULES, end, NOW, map)
-        .unwrap()
-        .unwrap();
+    let pass = log.begin_compaction(&RULES, end, NOW, map);
+    pass.unwrap().unwrap()
+}
+
+fn compact(log: &mut Log) {
+    let mut pass = begin_pass(log);
     loop {
         match pass.step().unwrap() {
             PassStep::Worked { .. } => {}
@@ -405,12 +407,7 @@ fn damage_is_not_compacted_into_a_segment_that_looks_whole() {
     builder.push(NOW.0, Some(b"new"), Some(&[b'v'; 900]), []);
     append_in(&mut log, builder.build(0, -1), 1).unwrap();
     flush(&mut log);
-    let map = OffsetMap::new(1 << 16, [1, 2]);
-    let end = log.log_end_offset();
-    let mut pass = log
-        .begin_compaction(&RULES, end, NOW, map)
-        .unwrap()
-        .unwrap();
+    let mut pass = begin_pass(&log);
     let error = loop {
         match pass.step() {
             Ok(PassStep::Worked { .. }) => {}
@@ -496,12 +493,7 @@ fn a_start_that_ends_a_replacement_keeps_only_a_digest_that_fits() {
         recovery_point: log.flushed_offset(),
         ..Noted::default()
     };
-    let map = OffsetMap::new(1 << 16, [1, 2]);
-    let end = log.log_end_offset();
-    let mut pass = log
-        .begin_compaction(&RULES, end, NOW, map)
-        .unwrap()
-        .unwrap();
+    let mut pass = begin_pass(&log);
     while pass.step().unwrap() != PassStep::Install {}
     bench.disk.end_process();
     // As if the digest were that of another segment of the same range and length: the second batch has
@@ -600,12 +592,7 @@ fn what_is_shortened_under_a_reader_is_gone_and_not_damaged() {
     }
     flush(&mut log);
     let mut scrub = log.begin_scrub(None, false).unwrap();
-    let map = OffsetMap::new(1 << 16, [1, 2]);
-    let end = log.log_end_offset();
-    let mut pass = log
-        .begin_compaction(&RULES, end, NOW, map)
-        .unwrap()
-        .unwrap();
+    let mut pass = begin_pass(&log);
     assert!(matches!(scrub.step(), Ok(ScrubStep::Worked { .. })));
     assert!(matches!(pass.step(), Ok(PassStep::Worked { .. })));
     // The first of those with 31 batches.

@@ -18,14 +18,14 @@ impl Node {
         wanted: Option<&BTreeSet<TopicPartition>>,
     ) -> Vec<Effect> {
         let view = self.broker.view();
-        let mut contents = self.contents(&view, wanted);
+        let contents = self.contents(&view, wanted);
         let directories = self.directories.iter();
         let found =
             directories
-                .zip(&mut contents)
+                .zip(contents)
                 .map(|(directory, contents)| LogDirectoryDescription {
                     path: directory.path.display().to_string(),
-                    state: self.state_of(directory, std::mem::take(contents)),
+                    state: self.state_of(directory, contents),
                 });
         let answer = ProposalAnswer::LogDirsDescribed(found.collect());
         vec![answered(token, answer)]
@@ -34,12 +34,12 @@ impl Node {
     /// What each directory holds. Every partition is looked at once, for it may be moved meanwhile.
     fn contents(&self, view: &View, wanted: Option<&BTreeSet<TopicPartition>>) -> Vec<Contents> {
         let is_wanted = |name: &TopicPartition| wanted.is_none_or(|wanted| wanted.contains(name));
-        let mut moves = BTreeMap::new();
-        for one in self.broker.moves.all() {
-            moves.insert((one.topic_id, one.name.partition), one);
-        }
-        let mut all: Vec<Contents> = Vec::new();
-        all.resize_with(self.directories.len(), Contents::default);
+        let moves = self.broker.moves.all().into_iter();
+        let mut moves: BTreeMap<_, _> = moves
+            .map(|one| ((one.topic_id, one.name.partition), one))
+            .collect();
+        let each = self.directories.iter();
+        let mut all: Vec<Contents> = each.map(|_| Contents::default()).collect();
         for hosted in view.topics().flat_map(|topic| &topic.partitions) {
             if !is_wanted(&hosted.name) {
                 continue;

@@ -58,8 +58,7 @@ fn fulfil(shared: &Shared, wish: &Wish<'_>) -> Result<bool, Failure> {
     let mut is_move = false;
     while !shared.is_draining() && !shared.is_over() {
         match follow(shared, wish, &mut is_move) {
-            Ok(true) => return Ok(is_move),
-            Ok(false) => return Ok(false),
+            Ok(has_arrived) => return Ok(has_arrived && is_move),
             Err(WireError::Gone) => shared.sleep(Duration::from_millis(10)),
             Err(WireError::Wrong(failure)) => return Err(format!("mover: {failure}")),
         }
@@ -67,7 +66,7 @@ fn fulfil(shared: &Shared, wish: &Wish<'_>) -> Result<bool, Failure> {
     Ok(false)
 }
 
-/// The same on one connection. `is_move` is set when the partition was seen elsewhere.
+/// Asks on one connection; whether the partition arrived. `is_move` is set when it was seen elsewhere.
 fn follow(shared: &Shared, wish: &Wish<'_>, is_move: &mut bool) -> Result<bool, WireError> {
     let mut connection = Connection::open(shared.options.port)?;
     while !shared.is_draining() && !shared.is_over() {
