@@ -59,7 +59,7 @@ impl Node {
         let removal = removals.0.remove(place);
         drop(removals);
         match self.remove_piece(&removal) {
-            Ok(true) => self.ask_for_room(),
+            Ok(true) => {}
             // One after the other.
             Ok(false) => self.removals().0.insert(0, removal),
             // Its topic was deleted meanwhile.
@@ -68,6 +68,9 @@ impl Node {
                 let path = removal.path.display();
                 tracing::warn!(%path, %error, "what was taken out could not be removed");
             }
+        }
+        if self.next_removal().is_none_or(|due| due > now) {
+            self.ask_for_room();
         }
         true
     }
