@@ -172,8 +172,10 @@ pub enum OpenError {
         /// The id it should have.
         expected: TopicId,
     },
-    /// `partition.metadata` cannot be read.
-    #[error("{path} is not a partition.metadata of version 0")]
+    /// `partition.metadata` is damaged.
+    #[error(
+        "{path} is damaged, or not of version 0: if the other files here are the topic's, remove it, and a start writes it anew"
+    )]
     PartitionMetadata {
         /// The file.
         path: PathBuf,

@@ -2,14 +2,19 @@
 //!
 //! ```text
 //!   version: 0
-//!   topic_id: <22 characters>        without a newline at the end
+//!   topic_id: <22 characters>
+//!   crc32c: <8 digits>               of the lines above; without a newline at the end
 //! ```
+//!
+//! Kafka writes and reads the first two lines only, so a file without the third is read as well. With it a
+//! damaged id is told from that of another topic.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use millstream_env::Disk;
 use millstream_model::TopicId;
+use millstream_protocol::records::crc32c;
 
 use crate::OpenError;
 
@@ -17,8 +22,13 @@ pub(crate) fn path_in(directory: &Path) -> PathBuf {
     directory.join("partition.metadata")
 }
 
+/// What the third line begins with.
+const CRC: &str = "crc32c: ";
+
 fn text(id: TopicId) -> String {
-    format!("version: 0\ntopic_id: {id}")
+    let named = format!("version: 0\ntopic_id: {id}\n");
+    let crc = crc32c(named.as_bytes());
+    format!("{named}{CRC}{crc:08x}")
 }
 
 /// Writes the file if it is absent; otherwise checks that it names this topic. In a log that never
@@ -40,7 +50,7 @@ pub(crate) fn check_or_write(
         file.truncate(0)?;
         file.write_all_at(text(topic_id).as_bytes(), 0)
     };
-    // The file is 43 bytes; what is much longer is not one.
+    // The file is 60 bytes; what is much longer is not one.
     let mut bytes = [0; 256];
     let length = file.read_at(&mut bytes, 0).map_err(io)?;
     match parse(&bytes[..length]) {
@@ -72,6 +82,13 @@ fn parse(bytes: &[u8]) -> Option<TopicId> {
     let mut lines = text.lines();
     let version = lines.next()?.strip_prefix("version:")?.trim();
     let id = lines.next()?.strip_prefix("topic_id:")?.trim();
+    if let Some(last) = lines.next() {
+        let crc = u32::from_str_radix(last.strip_prefix(CRC)?, 16).ok()?;
+        let named = text.strip_suffix(last)?;
+        if crc32c(named.as_bytes()) != crc {
+            return None;
+        }
+    }
     (version == "0").then(|| TopicId::parse(id)).flatten()
 }
 
@@ -82,9 +99,17 @@ mod tests {
     #[test]
     fn golden_text() {
         let id = TopicId([1; 16]);
-        assert_eq!(text(id), "version: 0\ntopic_id: AQEBAQEBAQEBAQEBAQEBAQ");
-        assert_eq!(text(id).len(), 43);
-        assert_eq!(parse(text(id).as_bytes()), Some(id));
+        let golden = "version: 0\ntopic_id: AQEBAQEBAQEBAQEBAQEBAQ\ncrc32c: 82964ff4";
+        assert_eq!(text(id), golden);
+        assert_eq!(parse(golden.as_bytes()), Some(id));
         assert_eq!(parse(b"version: 1\ntopic_id: AQEBAQEBAQEBAQEBAQEBAQ"), None);
+    }
+
+    #[test]
+    fn kafkas_text_is_read() {
+        for end in ["", "\n"] {
+            let kafkas = format!("version: 0\ntopic_id: AQEBAQEBAQEBAQEBAQEBAQ{end}");
+            assert_eq!(parse(kafkas.as_bytes()), Some(TopicId([1; 16])));
+        }
     }
 }

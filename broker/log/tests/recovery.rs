@@ -539,6 +539,28 @@ fn partition_metadata_that_a_crash_left_as_zeros_is_written_anew_in_a_new_log_on
     assert_eq!(bench.file(name), good);
 }
 
+/// Else a folder that no checkpoint knows yet would be taken for a deleted topic's.
+#[test]
+fn a_bit_flipped_in_partition_metadata_names_no_other_topic() {
+    let bench = ten_batches();
+    let name = "partition.metadata";
+    let good = bench.file(name);
+    for bit in 0..8 * good.len() {
+        let mut bytes = good.clone();
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        overwrite(&bench, name, 0, &bytes);
+        let open = |noted| Log::open(bench.place(), bench.config, noted, None, bench.now);
+        match open(bench.noted) {
+            // Digits in capitals are as good.
+            Ok(_) => assert!(bytes.eq_ignore_ascii_case(&good), "bit {bit}"),
+            Err(OpenError::PartitionMetadata { .. }) => {}
+            Err(other) => panic!("bit {bit}: {other}"),
+        }
+        let (log, _) = open(Noted::default()).unwrap();
+        assert_eq!(log.log_end_offset(), Offset(10), "bit {bit}");
+    }
+}
+
 #[test]
 fn what_was_flushed_before_there_was_a_checkpoint_survives_a_power_cut() {
     for seed in 0..20 {

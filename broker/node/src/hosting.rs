@@ -15,7 +15,7 @@ use millstream_api::HostedTopic;
 use millstream_env::is_disk_failure;
 use millstream_log::{Log, LogConfig, LogPlace, Noted};
 use millstream_metadata::{Image, TopicConfig, TopicImage};
-use millstream_model::{LeaderEpoch, TopicId, TopicPartition};
+use millstream_model::{LeaderEpoch, Offset, TopicId, TopicPartition};
 use millstream_replica::{Durability, HostedPartition, Partition};
 
 use crate::Node;
@@ -175,8 +175,10 @@ impl Node {
             )
         };
         let mut opened = open(place.clone());
+        // A log that the checkpoint knows was durable here: whatever took its place is looked at by somebody.
+        let is_free = found.is_start && to_open.noted.recovery_point == Offset::ZERO;
         if let (Err(millstream_log::OpenError::OtherTopic { found: owner, .. }), true) =
-            (&opened, found.is_start)
+            (&opened, is_free)
         {
             // A topic of this name was deleted, and a crash left its files.
             let disk = &*self.disk;

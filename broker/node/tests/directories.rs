@@ -520,6 +520,37 @@ fn a_topic_deleted_while_its_disk_was_out_is_set_aside_when_it_is_back() {
 }
 
 #[test]
+fn another_topics_files_in_the_place_of_a_known_log_stay_there_and_no_log_begins_anew() {
+    let mut bench = Bench::new();
+    bench.create("topic", 3);
+    bench.create("other", 3);
+    bench.append_to_all("topic");
+    bench.append_to_all("other");
+    bench.node().checkpoint();
+    bench.kill();
+    let replace = |bench: &Bench, by: &str| {
+        let disk = &bench.disks.get("/b").disk;
+        disk.remove_directory(Path::new("/b/topic-1")).unwrap();
+        bench.disks.copy_folder(by, "/b/topic-1");
+    };
+    bench.disks.copy_folder("/b/topic-1", "/b/kept");
+    replace(&bench, "/b/other-1");
+    bench.start().unwrap();
+    assert_eq!(bench.offline("topic"), [false, true, false]);
+    assert_eq!(bench.offline("other"), [false; 3]);
+    let names = bench.disks.list(Path::new("/b")).unwrap();
+    let is_stray = |name: &Path| name.to_str().unwrap().ends_with("-stray");
+    assert!(
+        !names.iter().any(|entry| is_stray(&entry.path)),
+        "{names:?}"
+    );
+    bench.kill();
+    replace(&bench, "/b/kept");
+    bench.start().unwrap();
+    assert_eq!(bench.ends("topic"), [Some(1); 3]);
+}
+
+#[test]
 fn a_power_cut_after_a_creation_loses_no_place() {
     for seed in 0..60 {
         let random = SimRandom::new(seed);

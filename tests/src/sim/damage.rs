@@ -196,7 +196,7 @@ impl World {
             mark.offsets = 0..i64::MAX;
         }
         if path.ends_with("partition.metadata") {
-            // With another topic's id the folder is put aside.
+            // The folder is refused where a checkpoint knows its log.
             mark.offsets = 0..i64::MAX;
             mark.hit = Some(0..1);
         }
