@@ -325,6 +325,13 @@ impl World {
         })
     }
 
+    /// The log directory that a partition is in.
+    pub(crate) fn directory_of(&self, topic: &str, partition: i32) -> Option<usize> {
+        let view = self.node().broker.view();
+        let hosted = view.topic(topic)?.partition(partition)?;
+        Some(hosted.directory())
+    }
+
     /// An administrator asks for a partition, any, to be in a log directory, any.
     pub(crate) fn ask_for_a_move(&mut self) {
         let view = self.node().broker.view();

@@ -24,6 +24,7 @@ pub(super) fn check(world: &mut World) -> Result<u32, Violation> {
         if world.may_be_offline(TOPIC, partition) {
             continue;
         }
+        let place = world.directory_of(TOPIC, partition);
         let connection = world.connect();
         let mut builder = BatchBuilder::new(Codec::None);
         builder.push(world.now_ms(), None, Some(b"still there"), []);
@@ -35,6 +36,9 @@ pub(super) fn check(world: &mut World) -> Result<u32, Violation> {
             (ErrorCode::KafkaStorageError, _) if world.may_be_offline(TOPIC, partition) => {}
             // Its disk has failed meanwhile, or the queue of a slow one is full.
             (ErrorCode::RequestTimedOut, _) => {}
+            // It waited in the queue of a slow directory, which the partition has left.
+            (ErrorCode::NotLeaderOrFollower, _)
+                if world.directory_of(TOPIC, partition) != place => {}
             (code, _) => {
                 return violation(format!(
                     "partition {partition} is refused with {code:?}, but its log directory has not failed"
