@@ -43,7 +43,8 @@ pub(crate) struct Visitor {
     connection: u64,
     /// What, and when.
     asked: VecDeque<(Asked, i64)>,
-    /// Before that its connection is not read.
+    /// When it last heard that it has to wait, and until when what it sends after that is not read.
+    told_to_wait: i64,
     muted_until: i64,
     next: i64,
     /// Both directions.
@@ -69,6 +70,7 @@ impl Visitor {
         Ok(Visitor {
             connection,
             asked: VecDeque::new(),
+            told_to_wait: 0,
             muted_until: 0,
             next: 0,
             paces: Default::default(),
@@ -80,6 +82,7 @@ impl Visitor {
     pub(crate) fn reconnect(&mut self, world: &mut World) {
         self.connection = world.connect();
         self.asked.clear();
+        self.told_to_wait = 0;
         self.muted_until = 0;
         self.next = 0;
         self.paces.iter_mut().for_each(Pace::forget);
@@ -144,7 +147,8 @@ impl Visitor {
         at: i64,
     ) -> Result<Heard, Violation> {
         let now = world.now_ms();
-        if now < self.muted_until {
+        // What the broker had taken in before it knew, it answers: a write may have waited for a slow disk.
+        if at > self.told_to_wait && now < self.muted_until {
             return violation(format!(
                 "a client that is to wait until {} is answered at {now}",
                 self.muted_until
@@ -184,6 +188,7 @@ impl Visitor {
         world.note(throttle_ms as u64);
         if throttle_ms > 0 {
             self.throttled += 1;
+            self.told_to_wait = now;
             self.muted_until = at + i64::from(throttle_ms);
         }
         match error {
