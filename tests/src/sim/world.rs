@@ -314,13 +314,9 @@ impl World {
     /// Whether a failure since the start explains that a partition is not served. `false` for one that
     /// does not exist.
     pub(crate) fn may_be_offline(&self, topic: &str, partition: i32) -> bool {
-        let view = self.node().broker.view();
-        let hosted = view.topic(topic);
-        let hosted = hosted.and_then(|topic| topic.partition(partition));
-        hosted.is_some_and(|hosted| {
+        self.directory_of(topic, partition).is_some_and(|place| {
             let directories = self.log_directories.iter().enumerate();
-            let mut may_hold =
-                directories.filter(|(index, _)| self.has_moved || *index == hosted.directory());
+            let mut may_hold = directories.filter(|(index, _)| self.has_moved || *index == place);
             may_hold.any(|(_, path)| self.disk.has_failed_below(path))
         })
     }
