@@ -2,10 +2,11 @@
 
 use millstream_env::raise_descriptor_limit;
 
-/// One of this many descriptors may be a connection's. The others are for files: every partition keeps
-/// the file of its active segment open, and those of older segments that consumers have read; and HTTP
-/// takes a few. A connection too many is closed, but an append that cannot open its file fails.
-const CONNECTIONS_SHARE: u64 = 2;
+/// One of this many descriptors is kept from connections. Files need them: every partition in use keeps the
+/// file of its active segment open, and those of older segments that consumers read; one that is idle gives
+/// them back. HTTP takes a few. A connection too many is closed, but an append that cannot open its file
+/// fails.
+const FILES_SHARE: u64 = 4;
 
 /// How many connections the descriptors allow at once, whatever is configured. It is said once if that is
 /// less than what was asked for (`max.connections`).
@@ -19,13 +20,35 @@ pub fn connections_bound(configured: Option<usize>) -> usize {
             "max.connections={count} is more than the process's {descriptors} descriptors allow: \
                  {bound} connections are taken; raise the limit of open files (ulimit -n, \
                  LimitNOFILE=) to {}",
-            (count as u64).saturating_mul(CONNECTIONS_SHARE)
+            needed(count as u64)
         );
     }
     bound
 }
 
 fn share(descriptors: u64) -> usize {
-    let connections = (descriptors / CONNECTIONS_SHARE).max(1);
+    let connections = (descriptors - descriptors / FILES_SHARE).max(1);
     usize::try_from(connections).unwrap_or(usize::MAX)
+}
+
+/// The fewest descriptors that leave room for so many connections.
+fn needed(connections: u64) -> u64 {
+    connections.saturating_add((connections - 1) / (FILES_SHARE - 1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_needed_is_enough_and_one_less_is_not() {
+        for connections in 1..5000 {
+            let needed = needed(connections);
+            assert!(share(needed) as u64 >= connections, "{connections}");
+            assert!(
+                needed == 1 || (share(needed - 1) as u64) < connections,
+                "{connections}"
+            );
+        }
+    }
 }

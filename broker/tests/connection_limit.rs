@@ -122,19 +122,19 @@ fn send_api_versions(stream: &mut TcpStream) -> Option<()> {
 }
 
 #[test]
-fn max_connections_is_cut_to_half_of_the_descriptors() {
-    let mut broker = Broker::start("ulimit -n 64", &[ONE_LISTENER, "max.connections=1000"]);
+fn max_connections_is_cut_to_three_of_four_descriptors() {
+    let mut broker = Broker::start("ulimit -n 128", &[ONE_LISTENER, "max.connections=1000"]);
     let line = broker.wait_for_line("max.connections");
     for part in [
         "max.connections=1000",
-        "64 descriptors",
-        "32 connections",
-        "2000",
+        "128 descriptors",
+        "96 connections",
+        "1333",
     ] {
         assert!(line.contains(part), "{part}: {line}");
     }
-    let mut taken: Vec<TcpStream> = (0..40).filter_map(|_| ask(&broker.kafka)).collect();
-    assert_eq!(taken.len(), 32);
+    let mut taken: Vec<TcpStream> = (0..104).filter_map(|_| ask(&broker.kafka)).collect();
+    assert_eq!(taken.len(), 96);
     // A place that becomes free is taken again, as soon as the broker has seen that it is.
     taken.pop();
     assert!((0..10_000).any(|_| ask(&broker.kafka).is_some()));

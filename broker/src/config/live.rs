@@ -47,7 +47,7 @@ pub(super) static LIVE: &[Setting] = &[
     of("millstream.http.listen", Text, "127.0.0.1:9644", Any, "HOST:PORT of the HTTP listener, which answers /healthz (serving or not) and /readyz (and what is wrong)."),
 
     // Connections and requests.
-    of("max.connections", Int, "2147483647", AtLeast(1), "Connections open at once over all listeners; one more is closed. At most half of the descriptors that the process may open, the rest being for files."),
+    of("max.connections", Int, "2147483647", AtLeast(1), "Connections open at once over all listeners; one more is closed. At most three of four descriptors that the process may open, the rest being for files."),
     of("max.connections.per.ip", Int, "2147483647", AtLeast(0), "Connections open at once from one address; one more is closed. 0: only from those in max.connections.per.ip.overrides."),
     of("max.connections.per.ip.overrides", Text, "", AddressCounts, "Other limits for single addresses. Names of hosts are not looked up."),
     of("max.connection.creation.rate", Int, "2147483647", AtLeast(0), "New connections in a second over all listeners; faster ones are accepted later. Measured as the byte rates of clients are."),

@@ -129,9 +129,9 @@ pub fn run(options: &BoundsOptions) -> Result<BoundsSummary, Failure> {
         let removed = std::fs::remove_dir_all(&options.data);
         removed.map_err(|error| format!("{}: {error}", options.data.display()))?;
     }
-    // The broker takes half of its descriptors for connections, as many as this process has.
+    // The broker takes three of four descriptors for connections, and has as many as this process.
     let descriptors = raise_descriptor_limit().unwrap_or(u64::MAX);
-    let room = usize::try_from(descriptors / 2).unwrap_or(usize::MAX) - SPARE;
+    let room = usize::try_from(descriptors / 4 * 3).unwrap_or(usize::MAX) - SPARE;
     let idle = options.idle.min(room);
     let group = MemoryGroup::make(options.memory_bytes);
     let enter = group.as_ref().map(MemoryGroup::enter).unwrap_or_default();
