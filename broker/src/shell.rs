@@ -13,7 +13,8 @@
 //!                                             └─ inboxes of parked requests
 //! ```
 //!
-//! Nothing on the network's runtime waits for a disk's sync: what waits is parked, and these threads
+//! A connection that appended while nothing else is to be synced, on a disk that syncs quickly, syncs itself.
+//! Otherwise nothing on the network's runtime waits for a disk's sync: what waits is parked, and these threads
 //! bring the news. A panic in one of them ends the process, for nobody would bring that news any more; one
 //! that only clears up begins again.
 
@@ -26,8 +27,10 @@ use std::time::Duration;
 
 use millstream_api::{Effect, Proposal, RecordsToDelete};
 use millstream_coordinator::SweepCursor;
+use millstream_env::waiting;
 use millstream_model::{Instant, RequestToken, TopicPartition};
 use millstream_node::{MoveStep, Node, QueueRest};
+use millstream_replica::HostedPartition;
 
 use crate::net::Inboxes;
 use crate::throttle::Throttle;
@@ -167,12 +170,7 @@ impl Shell {
     ) -> std::io::Result<JoinHandle<()>> {
         let shell = Arc::clone(self);
         thread::Builder::new().name(name.to_owned()).spawn(move || {
-            let ended = catch_unwind(AssertUnwindSafe(|| body(&shell)));
-            if ended.is_err() {
-                let thread = thread::current().name().unwrap_or_default().to_owned();
-                tracing::error!(thread, "a thread ended by a panic: a bug; the broker ends");
-                std::process::abort();
-            }
+            or_abort(|| body(&shell));
         })
     }
 
@@ -231,6 +229,38 @@ impl Shell {
         }
         if !news.is_empty() {
             self.inboxes.deliver(news);
+        }
+    }
+
+    /// Runs the flush round that a step asks for on this thread, if that is all it asks for and the quickest way
+    /// to its end: no other thread is woken, and none has to wake this one. What the round asks for takes its
+    /// place.
+    pub fn flush_here(&self, effects: &mut Vec<Effect>) {
+        let [Effect::Flush(partition)] = effects.as_slice() else {
+            return;
+        };
+        if !self.node.flushes_quickly(partition) {
+            return;
+        }
+        let partition = Arc::clone(partition);
+        effects.clear();
+        // A panic is the broker's, as in a flusher, and not the connection's.
+        or_abort(|| self.run_one_round(partition, effects));
+    }
+
+    fn run_one_round(&self, partition: Arc<HostedPartition>, effects: &mut Vec<Effect>) {
+        let Some(directory) = self.node.queue_flush(partition) else {
+            return;
+        };
+        if let Some(next) = self.node.next_flush(directory)
+            && let Some(round) = self.node.begin_flush(next, effects)
+        {
+            // The thread hands its other connections to another one, for even a quick disk stalls now and then.
+            let synced = waiting(|| self.node.sync(&round));
+            self.node.end_flush(round, synced, effects);
+        }
+        if self.node.awaits_flush(directory) {
+            self.flushers[directory].give(|()| {});
         }
     }
 
@@ -431,6 +461,15 @@ impl Shell {
             self.carry_out(self.node.checkpoint());
         }
     }
+}
+
+/// Runs what nobody could go on without. A panic in it ends the process.
+fn or_abort<T>(step: impl FnOnce() -> T) -> T {
+    catch_unwind(AssertUnwindSafe(step)).unwrap_or_else(|_told_by_the_hook| {
+        let thread = thread::current().name().unwrap_or_default().to_owned();
+        tracing::error!(thread, "a thread ended by a panic: a bug; the broker ends");
+        std::process::abort()
+    })
 }
 
 /// Runs something again after a panic, once `rest` says that there is still reason to.

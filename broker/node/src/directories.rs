@@ -153,6 +153,11 @@ impl LogDirectory {
         self.flushes().end_round(round, took, bytes);
     }
 
+    /// Whether whoever appends here next does best to begin the round itself.
+    pub(crate) fn is_quick(&self) -> bool {
+        self.flushes().is_quick()
+    }
+
     /// Whether partitions wait for a round.
     pub(crate) fn is_dirty(&self) -> bool {
         self.flushes().is_waiting()

@@ -73,6 +73,13 @@ impl Node {
             .then_some(directory)
     }
 
+    /// Whether whoever appended to a partition does best to run its round itself, for that is sooner over than
+    /// two threads are woken.
+    #[must_use]
+    pub fn flushes_quickly(&self, partition: &HostedPartition) -> bool {
+        self.directories[partition.directory()].is_quick()
+    }
+
     /// Runs flush rounds of a directory, one after the other, until nothing waits.
     pub fn flush(&self, directory: usize) -> Vec<Effect> {
         let mut effects = Vec::new();

@@ -23,6 +23,8 @@ const ROUNDS_MAX: usize = 4;
 const SLOW_SYNC: Duration = Duration::from_millis(2);
 /// The time that the bytes of a sync take: 400 MB/s. Rounds side by side would not make it shorter.
 const PICOSECONDS_PER_BYTE: u64 = 2_500;
+/// Up to here whoever appended may as well sync as wake another thread for it and be woken by that.
+const QUICK_SYNC: Duration = Duration::from_millis(1);
 /// How many rounds that nothing else was beside tell how long a sync takes: the shortest of them.
 const SAMPLES: usize = 4;
 /// After so many rounds beside others partitions are in one at a time until one was alone.
@@ -229,6 +231,12 @@ impl FlushQueue {
         !self.waiting.is_empty()
     }
 
+    /// Whether whoever appends next does best to sync it itself: nothing else is to be synced, and it does not
+    /// take long.
+    pub(crate) fn is_quick(&self) -> bool {
+        self.running == 0 && self.waiting.is_empty() && self.usual < QUICK_SYNC
+    }
+
     fn rounds_max(&self) -> usize {
         let is_slow = self.alone.iter().all(|took| *took >= SLOW_SYNC);
         match is_slow && self.since_alone < ROUNDS_BETWEEN_SAMPLES {
@@ -400,6 +408,23 @@ mod tests {
         assert_eq!(queue.rounds_max(), ROUNDS_MAX);
         round(&mut queue, SLOW_SYNC / 2, 0);
         assert_eq!(queue.rounds_max(), 1);
+    }
+
+    #[test]
+    fn whoever_appends_syncs_where_that_is_quick_and_nothing_else_is_to_be_synced() {
+        let mut queue = FlushQueue::default();
+        assert!(queue.is_quick());
+        queue.push(partition(0));
+        assert!(!queue.is_quick(), "one waits");
+        take(&mut queue);
+        let running = queue.begin_round();
+        assert!(!queue.is_quick(), "one is syncing");
+        queue.end_round(running, Duration::ZERO, 0);
+        assert!(queue.is_quick());
+        for _ in 0..2 * MEMORY {
+            round(&mut queue, 2 * QUICK_SYNC, 0);
+        }
+        assert!(!queue.is_quick(), "syncs take long");
     }
 
     #[test]

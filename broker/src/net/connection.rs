@@ -340,6 +340,11 @@ impl Connection {
             let took = node.now().since(begun.at);
             node.broker.counters.note_took(begun.api_key, took);
         }
+        let is_parked = matches!(pushed, Ok(false));
+        // What else has arrived would have to wait for the sync, and not be in it.
+        if is_parked && self.reader.is_empty() {
+            self.shell.flush_here(&mut effects);
+        }
         self.carry_out(effects)?;
         pushed.map(drop).map_err(Ended::Refused)
     }

@@ -94,6 +94,12 @@ impl FrameReader {
         &mut self.buffer
     }
 
+    /// Whether nothing has arrived that is not given out.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.buffer.is_empty()
+    }
+
     /// Whether there is a buffer in which nothing has arrived.
     #[must_use]
     pub fn has_unused_buffer(&self) -> bool {

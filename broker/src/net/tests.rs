@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod flushes;
 mod hostile;
 
 use std::net::SocketAddr;
