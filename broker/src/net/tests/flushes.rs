@@ -45,8 +45,13 @@ async fn is_unanswered(client: &mut TcpStream) -> bool {
     timeout(QUIET, answer(client)).await.is_err()
 }
 
-fn unflushed(server: &Server) -> bool {
-    server.node.awaits_flush(0)
+/// A client whose append was answered and waits for a flusher.
+async fn client_with_unflushed(server: &Server) -> TcpStream {
+    let mut client = server.connect().await;
+    client.write_all(&produce(1, 1, &[0])).await.unwrap();
+    assert_eq!(answer(&mut client).await.unwrap(), 1);
+    assert!(server.node.awaits_flush(0));
+    client
 }
 
 #[tokio::test]
@@ -56,17 +61,13 @@ async fn an_append_that_nothing_is_beside_is_synced_by_its_connection() {
     for id in 0..3 {
         client.write_all(&produce(id, -1, &[0])).await.unwrap();
         assert_eq!(answer(&mut client).await.unwrap(), id);
-        assert!(!unflushed(&server));
+        assert!(!server.node.awaits_flush(0));
     }
 }
 
 #[tokio::test]
 async fn an_append_that_does_not_wait_is_left_to_the_flushers() {
-    let server = server().await;
-    let mut client = server.connect().await;
-    client.write_all(&produce(1, 1, &[0])).await.unwrap();
-    assert_eq!(answer(&mut client).await.unwrap(), 1);
-    assert!(unflushed(&server));
+    let _client = client_with_unflushed(&server().await).await;
 }
 
 #[tokio::test]
@@ -90,9 +91,7 @@ async fn appends_to_two_partitions_are_left_to_the_flushers() {
 #[tokio::test]
 async fn an_append_beside_a_round_is_left_to_the_flushers() {
     let server = server().await;
-    let mut client = server.connect().await;
-    client.write_all(&produce(1, 1, &[0])).await.unwrap();
-    assert_eq!(answer(&mut client).await.unwrap(), 1);
+    let mut client = client_with_unflushed(&server).await;
     let next = server.node.next_flush(0).unwrap();
     let round = server.node.begin_flush(next, &mut Vec::new()).unwrap();
     client.write_all(&produce(2, -1, &[1])).await.unwrap();
