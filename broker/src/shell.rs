@@ -29,7 +29,7 @@ use millstream_api::{Effect, Proposal, RecordsToDelete};
 use millstream_coordinator::SweepCursor;
 use millstream_env::waiting;
 use millstream_model::{Instant, RequestToken, TopicPartition};
-use millstream_node::{MoveStep, Node, QueueRest};
+use millstream_node::{MoveStep, NextRound, Node, QueueRest};
 use millstream_replica::HostedPartition;
 
 use crate::net::Inboxes;
@@ -252,12 +252,8 @@ impl Shell {
         let Some(directory) = self.node.queue_flush(partition) else {
             return;
         };
-        if let Some(next) = self.node.next_flush(directory)
-            && let Some(round) = self.node.begin_flush(next, effects)
-        {
-            // The thread hands its other connections to another one, for even a quick disk stalls now and then.
-            let synced = waiting(|| self.node.sync(&round));
-            self.node.end_flush(round, synced, effects);
+        if let Some(next) = self.node.next_flush(directory) {
+            self.run_round(next, effects);
         }
         if self.node.awaits_flush(directory) {
             self.flushers[directory].give(|()| {});
@@ -266,22 +262,26 @@ impl Shell {
 
     fn run_flusher(&self, directory: usize) {
         let work = &self.flushers[directory];
+        let mut effects = Vec::new();
         while work.take(None).is_some() {
-            let mut effects = Vec::new();
             while let Some(next) = self.node.next_flush(directory) {
                 if self.node.awaits_flush(directory) {
                     // For another thread, side by side with this one.
                     work.give(|()| {});
                 }
                 thread::sleep(next.gather);
-                let Some(round) = self.node.begin_flush(next, &mut effects) else {
-                    continue;
-                };
-                let synced = self.node.sync(&round);
-                self.node.end_flush(round, synced, &mut effects);
+                self.run_round(next, &mut effects);
                 self.carry_out(std::mem::take(&mut effects));
             }
-            self.carry_out(effects);
+        }
+    }
+
+    fn run_round(&self, next: NextRound, effects: &mut Vec<Effect>) {
+        if let Some(round) = self.node.begin_flush(next, effects) {
+            // A thread of the runtime hands its other connections to another one, for even a quick disk stalls now
+            // and then.
+            let synced = waiting(|| self.node.sync(&round));
+            self.node.end_flush(round, synced, effects);
         }
     }
 
