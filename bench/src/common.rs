@@ -13,6 +13,9 @@ use millstream_client::{
 use millstream_protocol::ErrorCode;
 use millstream_protocol::messages::{InitProducerIdRequest, InitProducerIdResponse};
 
+/// How many threads make a load unless it is said.
+const THREADS_MAX: usize = 8;
+
 /// Arguments that all measurements take.
 #[derive(Debug, Args)]
 pub(crate) struct Common {
@@ -22,9 +25,9 @@ pub(crate) struct Common {
     /// Process id of the broker, to report its processor time and memory
     #[arg(long, value_name = "PID")]
     pub(crate) pid: Option<u32>,
-    /// Threads that make the load
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub(crate) threads: usize,
+    /// Threads that make the load [default: one for each client, at most 8]
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
     /// How to print the result
     #[arg(long, short, value_enum, default_value_t = Output::Text)]
     pub(crate) output: Output,
@@ -40,6 +43,13 @@ pub(crate) struct Target {
 }
 
 impl Common {
+    /// How many threads make the load of so many clients. Clients are processes of their own: if all were on one
+    /// thread, each would wait for the others, and the generator would be measured.
+    pub(crate) fn threads(&self, clients: usize) -> usize {
+        let threads = self.threads.unwrap_or(clients.min(THREADS_MAX));
+        threads.max(1)
+    }
+
     /// Connects and finds the topic; makes it with `partitions` where it does not exist.
     pub(crate) async fn target(&self, partitions: Option<i32>) -> anyhow::Result<Target> {
         let cluster = self.cluster.connect().await?;

@@ -55,6 +55,11 @@ struct Settings {
 }
 
 impl ConsumeArgs {
+    /// How many threads make the load.
+    pub(crate) fn threads(&self) -> usize {
+        self.common.threads(self.consumers)
+    }
+
     pub(crate) async fn run(self) -> anyhow::Result<()> {
         if self.consumers == 0 {
             bail!("--consumers must be at least 1");

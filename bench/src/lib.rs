@@ -58,19 +58,16 @@ impl BenchCommand {
     /// Runs the measurement on a runtime of its own, with as many threads as the arguments say.
     pub fn run_blocking(self) -> anyhow::Result<()> {
         let threads = match &self {
-            Self::Produce(args) => args.common.threads,
-            Self::Consume(args) => args.common.threads,
+            Self::Produce(args) => args.threads(),
+            Self::Consume(args) => args.threads(),
             Self::Latency(_) | Self::Groups(_) | Self::Floor(_) => 1,
         };
-        let mut builder = if threads <= 1 {
+        let mut builder = if threads == 1 {
             tokio::runtime::Builder::new_current_thread()
         } else {
             tokio::runtime::Builder::new_multi_thread()
         };
-        let runtime = builder
-            .worker_threads(threads.max(1))
-            .enable_all()
-            .build()?;
+        let runtime = builder.worker_threads(threads).enable_all().build()?;
         runtime.block_on(self.run())
     }
 }

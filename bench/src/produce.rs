@@ -102,6 +102,11 @@ struct Settings {
 }
 
 impl ProduceArgs {
+    /// How many threads make the load.
+    pub(crate) fn threads(&self) -> usize {
+        self.common.threads(self.producers)
+    }
+
     pub(crate) async fn run(self) -> anyhow::Result<()> {
         if self.producers == 0 || self.in_flight == 0 || self.record_size == 0 {
             bail!("--producers, --in-flight and --record-size must be at least 1");
