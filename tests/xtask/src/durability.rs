@@ -1,7 +1,8 @@
 //! `cargo xtask long durability ROUNDS`: what it costs that acknowledged means durable, beside what the
 //! machine can do at best (`millstream bench floor`) and beside `millstream.durability=replicated`.
 //!
-//! Every throughput is measured with both durabilities in turn and ends with a `syncfs` inside its time. Before
+//! Every throughput is measured with both durabilities in turn and ends with a `syncfs` inside its time. Without a
+//! delay each is measured twice, once before the other and once after it, for the order makes a difference. Before
 //! each measurement what was removed is synced and the disk rests: a file system still frees blocks then, and
 //! ext4 without a journal is slow to make a file where one was removed in the last seconds.
 //! On a virtual machine memory is slow at its first touch: page faults of the host under writes to the page
@@ -39,6 +40,8 @@ const LATENCY: [&str; 5] = [
     "--topic=rate",
 ];
 const DURABILITIES: [&str; 2] = ["fsync", "replicated"];
+/// Each once before the other and once after it.
+const IN_TURNS: [&str; 4] = ["fsync", "replicated", "replicated", "fsync"];
 
 /// A load at saturation: 1 KiB records, batches of 64 KiB, 4 producers.
 struct Load {
@@ -255,30 +258,42 @@ impl Durability<'_> {
         for load in &LOADS {
             let common = ["produce", "--bytes=2g", "--producers=4"];
             let arguments = [&common, load.arguments].concat();
-            let mut measured = Vec::new();
-            for durability in DURABILITIES {
-                measured.push(self.measure("broker", durability, delay, &arguments)?);
-            }
-            let [fsync, replicated] = &measured[..] else {
-                return Err("two durabilities are measured".to_owned());
+            let turns = match delay.is_zero() {
+                true => &IN_TURNS[..],
+                false => &DURABILITIES,
             };
-            let rate = |of| number(of, "/throughput/megabytes_per_second");
-            let share = rate(fsync)? / rate(replicated)?;
+            let (mut fsync, mut replicated) = (Vec::new(), Vec::new());
+            for durability in turns {
+                let measured = self.measure("broker", durability, delay, &arguments)?;
+                match *durability {
+                    "fsync" => fsync.push(measured),
+                    _ => replicated.push(measured),
+                }
+            }
+            let rate = |of| mean(of, "/throughput/megabytes_per_second");
+            let share = rate(&fsync)? / rate(&replicated)?;
             let what = format!("{} ms more, {}", delay.as_millis(), load.name);
             self.note(&what, wanted, share);
             println!(
                 "| {} | {} | {} | {:.0} % | {}, {}, {} |",
                 load.name,
-                shown(rate(fsync)?),
-                shown(rate(replicated)?),
+                shown(rate(&fsync)?),
+                shown(rate(&replicated)?),
                 100.0 * share,
-                shown(number(fsync, "/broker/cpu_seconds_per_gb")?),
-                shown(number(fsync, "/acknowledgement/p50_ms")?),
-                shown(number(fsync, "/acknowledgement/p99_ms")?)
+                shown(mean(&fsync, "/broker/cpu_seconds_per_gb")?),
+                shown(mean(&fsync, "/acknowledgement/p50_ms")?),
+                shown(mean(&fsync, "/acknowledgement/p99_ms")?)
             );
         }
         Ok(())
     }
+}
+
+/// The mean of a number in several measurements.
+fn mean(measured: &[Value], pointer: &str) -> Result<f64, String> {
+    let found: Result<Vec<f64>, String> = measured.iter().map(|of| number(of, pointer)).collect();
+    let found = found?;
+    Ok(found.iter().sum::<f64>() / found.len() as f64)
 }
 
 /// Touches nearly all memory that is free or holds what can be read again.
