@@ -56,6 +56,9 @@ const REMOVAL_POLL: Duration = Duration::from_secs(30);
 /// How often as long as a piece of a removal took the next one waits.
 const REMOVAL_REST: u32 = 3;
 
+/// How often as long as a step of a compaction pass took the next one waits: half of the time is for others.
+const COMPACTION_REST: u32 = 1;
+
 /// How often a segment that may be scrubbed is looked for while there is none.
 const SCRUB_POLL: Duration = Duration::from_secs(10);
 /// How long a move of a partition waits that somebody else is in the way of.
@@ -403,10 +406,14 @@ impl Shell {
             let (mut has_compacted, mut goes_on) = (true, true);
             while has_compacted && goes_on {
                 let mut effects = Vec::new();
+                let mut resumed = self.node.now();
                 let mut pause = |bytes| {
                     throttle.set_budget(self.node.compaction_config().bytes_per_second_max);
-                    let wait = throttle.spend(bytes, self.node.now());
+                    let now = self.node.now();
+                    let rest = now.since(resumed) * COMPACTION_REST;
+                    let wait = throttle.spend(bytes, now).max(rest);
                     goes_on = self.compaction.take(Some(wait)).is_some();
+                    resumed = self.node.now();
                     goes_on
                 };
                 has_compacted = self.node.compact_once(&mut pause, &mut effects);

@@ -33,6 +33,10 @@ impl Disk for ReadOnlyDisk {
         refused()
     }
 
+    fn link(&self, _file: &Path, _name: &Path) -> io::Result<()> {
+        refused()
+    }
+
     fn remove_file(&self, _path: &Path) -> io::Result<()> {
         refused()
     }

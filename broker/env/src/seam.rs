@@ -34,6 +34,9 @@ pub trait Disk: Send + Sync {
     fn open(&self, path: &Path, create: bool) -> io::Result<Arc<dyn File>>;
     /// Renames a file or directory, replacing a file of the new name.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Gives a file a second name, so that it stays when the first goes to another. *Errors*: `NotFound`;
+    /// `AlreadyExists`; or the file system knows no second names.
+    fn link(&self, file: &Path, name: &Path) -> io::Result<()>;
     /// Removes a file. *Errors*: `NotFound`.
     fn remove_file(&self, path: &Path) -> io::Result<()>;
     /// Removes a directory and all it holds.

@@ -121,6 +121,25 @@ fn a_read_that_is_not_to_wait_names_what_the_page_cache_does_not_hold() {
 }
 
 #[test]
+fn a_file_with_a_second_name_stays_when_the_first_goes_to_another() {
+    each_disk(|disk, root| {
+        let (name, second, other) = (root.join("name"), root.join("second"), root.join("other"));
+        let kind = |linked: std::io::Result<()>| linked.unwrap_err().kind();
+        assert_eq!(kind(disk.link(&name, &second)), ErrorKind::NotFound);
+        let write = |path: &Path, bytes| disk.open(path, true).unwrap().write_all_at(bytes, 0);
+        write(&name, b"old").unwrap();
+        write(&other, b"new one").unwrap();
+        assert_eq!(kind(disk.link(&name, &other)), ErrorKind::AlreadyExists);
+        disk.link(&name, &second).unwrap();
+        disk.rename(&other, &name).unwrap();
+        assert_eq!(disk.length(&name).unwrap(), 7);
+        disk.open(&second, false).unwrap().truncate(2).unwrap();
+        assert_eq!(disk.length(&second).unwrap(), 2);
+        assert_eq!(disk.length(&name).unwrap(), 7);
+    });
+}
+
+#[test]
 fn names_are_listed_renamed_and_removed() {
     each_disk(|disk, root| {
         disk.create_directory(&root.join("b/inner")).unwrap();

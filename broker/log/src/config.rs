@@ -4,6 +4,10 @@ use std::time::Duration;
 
 use millstream_model::Offset;
 
+/// Bytes after which what is written in the background is synced: all at once at its end would hold up everybody
+/// else's syncs.
+pub(crate) const UNSYNCED_MAX: u64 = 2 << 20;
+
 /// When segments roll, how dense indexes are, how long producers are remembered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogConfig {

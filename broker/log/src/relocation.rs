@@ -17,13 +17,12 @@ use std::sync::Arc;
 use millstream_env::{Disk, File};
 use millstream_model::{DirectoryId, Offset};
 
+use crate::config::UNSYNCED_MAX;
 use crate::derived::read_small;
 use crate::{Log, Noted, Room, names};
 
 /// Bytes that are read and written at once.
 const PIECE: usize = 1 << 20;
-/// Bytes after which the copy is synced: all at once at its end would hold up everybody else's syncs.
-const UNSYNCED_MAX: u64 = 2 << 20;
 /// The files of a segment beside its records, and the producers as it began.
 const BESIDE: [&str; 4] = [
     names::OFFSET_INDEX,

@@ -431,8 +431,12 @@ fn drive(log: &mut Log, pass: &mut CompactionPass) -> Result<PassStep, Compactio
         PassStep::PutAway => {
             for path in log.put_away_replaced(pass)? {
                 let disk = Arc::clone(&log.place().disk);
-                disk.remove_file(&path)
-                    .map_err(|source| CompactionError::Write { path, source })?;
+                // What is removed goes in pieces.
+                let removed = disk.length(&path).and_then(|length| {
+                    disk.open(&path, false)?.truncate(length / 3)?;
+                    disk.remove_file(&path)
+                });
+                removed.map_err(|source| CompactionError::Write { path, source })?;
             }
         }
         PassStep::Finished => log.complete_compaction(pass),
@@ -614,6 +618,42 @@ fn header_field(files: &[(String, Vec<u8>)], position: u64) -> u64 {
         start = end;
     }
     panic!("no batch there");
+}
+
+#[test]
+fn what_is_replaced_stays_until_its_owner_removes_it() {
+    let mut model = Model::new(5);
+    let mut log = model.open();
+    let first = Path::new(DIRECTORY).join(format!("{:020}.log", 0));
+    let mut kept = Vec::new();
+    for _ in 0..2 {
+        for _ in 0..4 {
+            model.append_many(&mut log);
+        }
+        let old = model.bench.disk.read(&first);
+        let mut pass = model.begin(&log).unwrap();
+        loop {
+            match pass.step().unwrap() {
+                PassStep::Worked { .. } => {}
+                PassStep::Install => log.install_cleaned(&mut pass).unwrap(),
+                PassStep::PutAway => {
+                    let files = log.put_away_replaced(&mut pass).unwrap();
+                    let of_first = files.into_iter().filter(|path| {
+                        path.to_string_lossy()
+                            .starts_with(&*first.to_string_lossy())
+                    });
+                    kept.extend(of_first.map(|path| (path, old.clone())));
+                }
+                PassStep::Finished => break log.complete_compaction(&pass),
+            }
+        }
+        assert_ne!(model.bench.disk.read(&first), old);
+        // The second pass finds the file of the first, which is not removed yet: what it replaces goes at once.
+        let [(path, replaced)] = &kept[..] else {
+            panic!("{} files", kept.len());
+        };
+        assert_eq!(model.bench.disk.read(path), *replaced);
+    }
 }
 
 #[test]

@@ -52,6 +52,9 @@ impl Disk for PowerCut {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.call(|disk| disk.rename(from, to))
     }
+    fn link(&self, file: &Path, name: &Path) -> io::Result<()> {
+        self.call(|disk| disk.link(file, name))
+    }
     fn remove_file(&self, path: &Path) -> io::Result<()> {
         self.call(|disk| disk.remove_file(path))
     }

@@ -387,6 +387,19 @@ impl Disk for SimDisk {
         Ok(())
     }
 
+    fn link(&self, file: &Path, name: &Path) -> io::Result<()> {
+        let mut state = self.change();
+        if state.names.get(name).is_some() {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        match state.names.get(file).cloned() {
+            Some(node @ Node::File(_)) => state.names.insert(name, node),
+            Some(Node::Directory) => return Err(io::ErrorKind::PermissionDenied.into()),
+            None => return Err(io::ErrorKind::NotFound.into()),
+        };
+        Ok(())
+    }
+
     fn remove_file(&self, path: &Path) -> io::Result<()> {
         let mut state = self.change();
         match state.names.get(path) {

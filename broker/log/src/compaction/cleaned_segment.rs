@@ -8,6 +8,7 @@ use millstream_model::{Offset, WallTime};
 use millstream_protocol::records::BatchHeader;
 
 use super::replacement::cleaned_file;
+use crate::config::UNSYNCED_MAX;
 use crate::digest::{BlockChecksums, Digest, partition_of};
 use crate::segment::Segment;
 use crate::{LogConfig, LogPlace, names};
@@ -24,6 +25,8 @@ pub(crate) struct CleanedSegment {
     buffer: Vec<u8>,
     /// Bytes that are in the file.
     written: u64,
+    /// Of these, bytes since the last sync.
+    unsynced: u64,
     /// Of what is written, not of what could be read back.
     checksums: BlockChecksums,
 }
@@ -46,6 +49,7 @@ impl CleanedSegment {
             file,
             buffer: Vec::with_capacity(BUFFER_BYTES),
             written: 0,
+            unsynced: 0,
             checksums: BlockChecksums::default(),
         })
     }
@@ -80,7 +84,7 @@ impl CleanedSegment {
         self.write_buffer()?;
         self.segment.complete_time_index(place);
         let indexes = self.write_entries(place)?;
-        self.file.sync_data()?;
+        self.sync()?;
         indexes.iter().try_for_each(|index| index.sync_data())?;
         self.segment.note_verified(0..self.segment.size);
         let segment = &self.segment;
@@ -102,9 +106,19 @@ impl CleanedSegment {
         self.file.write_all_at(&self.buffer, self.written)?;
         self.checksums.add(&self.buffer);
         self.written += self.buffer.len() as u64;
+        self.unsynced += self.buffer.len() as u64;
+        if self.unsynced >= UNSYNCED_MAX {
+            self.sync()?;
+        }
         self.buffer.clear();
         // One large batch does not keep its room.
         self.buffer.shrink_to(BUFFER_BYTES);
+        Ok(())
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.file.sync_data()?;
+        self.unsynced = 0;
         Ok(())
     }
 

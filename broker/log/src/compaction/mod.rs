@@ -168,6 +168,7 @@ impl Log {
             map,
             map_end: self.first_dirty_offset(),
             known: CompactionFile::default(),
+            replaced: None,
             stage: Stage::Begin,
         }))
     }
@@ -194,12 +195,13 @@ impl Log {
             return Err(CompactionError::TakenOut { base });
         }
         let renamed = rename_cleaned(&self.place, base);
-        let has_digest = renamed.map_err(|source| CompactionError::Write {
+        let in_place = renamed.map_err(|source| CompactionError::Write {
             path: cleaned_file(&self.place, base, names::LOG),
             source,
         })?;
+        pass.replaced = in_place.replaced;
         let mut cleaned = cleaned;
-        if has_digest {
+        if in_place.has_digest {
             cleaned.digested = Digested::Yes;
         }
         self.replacements += 1;
@@ -210,8 +212,8 @@ impl Log {
         Ok(())
     }
 
-    /// Renames the files of the segments that were replaced, for the owner to remove. *Errors*: one could
-    /// not be renamed. The log is offline then: the next start ends the replacement.
+    /// Renames the files of the segments that were replaced. Answers them and the log file of the first, for the
+    /// owner to remove. *Errors*: one could not be renamed. The log is offline then: the next start ends the replacement.
     pub fn put_away_replaced(
         &mut self,
         pass: &mut CompactionPass,
@@ -237,6 +239,7 @@ impl Log {
             true => Stage::Next(group.end),
             false => Stage::AwayPut(group),
         };
+        files.extend(pass.replaced.take());
         Ok(files)
     }
 

@@ -24,6 +24,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::mem;
 use std::ops::Range;
+use std::path::PathBuf;
 
 use millstream_model::{Offset, WallTime};
 use millstream_protocol::records::{BatchError, BatchHeader, records_of};
@@ -73,6 +74,8 @@ pub struct CompactionPass {
     /// Up to where the map knows the keys, exclusive.
     pub(crate) map_end: Offset,
     pub(crate) known: CompactionFile,
+    /// The log file that was replaced last, until its owner is told.
+    pub(crate) replaced: Option<PathBuf>,
     pub(crate) stage: Stage,
 }
 

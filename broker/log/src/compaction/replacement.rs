@@ -4,9 +4,10 @@
 //! ```text
 //!   0  <base>.log.cleaned, its indexes and its digest are written and synced
 //!   1  `compaction` names base and end of what is replaced                    ─ durable: the new one counts
-//!   2  <base>.digest goes, <base>.log.cleaned ─► <base>.log, then the others, and in memory, under the
-//!      log's lock                                                             ─ the directory is synced
+//!   2  <base>.log gets a second name, <base>.digest goes, <base>.log.cleaned ─► <base>.log, then the others,
+//!      and in memory, under the log's lock                                    ─ the directory is synced
 //!   3  the other old segments are renamed away, under the lock                ─ the directory is synced
+//!      all old segments go later, that of the second name too
 //!   4  `compaction` names nothing, or what is replaced next
 //! ```
 //!
@@ -16,6 +17,9 @@
 //! `<base>.log` is the new one or the first of the old ones, and its last offset tells which: before
 //! step 3 all old ones are there. That retention takes old segments out meanwhile, from the first on,
 //! changes none of this: a new one that comes back begins before the log's start and goes with it.
+//!
+//! The second name is for the time that it takes: a file system frees the blocks of a file as its last name goes,
+//! some 25 ms for 100 MB, and would do so under the log's lock.
 //!
 //! Old and new segment may have one range and one length, so their digests could be taken for each other's.
 //! A start that ends a replacement therefore keeps a digest only if every block fits it.
@@ -48,9 +52,17 @@ pub(crate) fn remove_cleaned(place: &LogPlace, base: Offset) -> io::Result<()> {
     Ok(())
 }
 
+/// A compacted segment that has its place.
+pub(crate) struct InPlace {
+    /// Whether its digest has its name.
+    pub(crate) has_digest: bool,
+    /// The log file that was there, to be removed later. `None`: it is gone.
+    pub(crate) replaced: Option<PathBuf>,
+}
+
 /// Gives the files of a compacted segment their names. That an index cannot be renamed is only logged:
-/// the one that is there is wrong, and found to be. Answers whether the digest has its name.
-pub(crate) fn rename_cleaned(place: &LogPlace, base: Offset) -> io::Result<bool> {
+/// the one that is there is wrong, and found to be.
+pub(crate) fn rename_cleaned(place: &LogPlace, base: Offset) -> io::Result<InPlace> {
     let rename = |extension| {
         let to = names::offset_file(&place.directory, base, extension);
         place
@@ -60,17 +72,35 @@ pub(crate) fn rename_cleaned(place: &LogPlace, base: Offset) -> io::Result<bool>
     // The old segment's digest must not be found beside the new one.
     let digest = names::offset_file(&place.directory, base, names::DIGEST);
     remove_if_there(place, &digest)?;
-    rename(names::LOG)?;
-    let mut is_in_place = false;
+    let replaced = keep_replaced(place, base);
+    if let Err(error) = rename(names::LOG) {
+        if let Some(path) = replaced {
+            remove_if_there(place, &path)?;
+        }
+        return Err(error);
+    }
+    let mut has_digest = false;
     for extension in [names::OFFSET_INDEX, names::TIME_INDEX, names::DIGEST] {
         let renamed = rename(extension);
-        is_in_place = renamed.is_ok();
+        has_digest = renamed.is_ok();
         if let Err(error) = renamed {
             let directory = place.directory.display();
             tracing::warn!(%directory, segment = base.0, extension, %error, "file of a compacted segment is not in place");
         }
     }
-    Ok(is_in_place)
+    Ok(InPlace {
+        has_digest,
+        replaced,
+    })
+}
+
+/// Gives the log file that is about to be replaced another name. `None`: the one that was replaced before it is not
+/// removed yet, or the file system cannot. Then it goes at once.
+fn keep_replaced(place: &LogPlace, base: Offset) -> Option<PathBuf> {
+    let log = names::offset_file(&place.directory, base, names::LOG);
+    let kept = log.with_extension(format!("{}.replaced.{}", names::LOG, names::DELETED));
+    let linked = place.disk.link(&log, &kept);
+    linked.is_ok().then_some(kept)
 }
 
 /// Ends a replacement that was under way when the process ended. Answers what is known of the log's

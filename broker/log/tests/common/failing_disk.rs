@@ -57,6 +57,11 @@ impl Disk for FailingDisk {
         self.disk.rename(from, to)
     }
 
+    fn link(&self, file: &Path, name: &Path) -> io::Result<()> {
+        self.change()?;
+        self.disk.link(file, name)
+    }
+
     fn remove_file(&self, path: &Path) -> io::Result<()> {
         self.change()?;
         self.disk.remove_file(path)

@@ -143,6 +143,12 @@ impl Disk for Disks {
         mounted.disk.rename(from, to)
     }
 
+    fn link(&self, file: &Path, name: &Path) -> io::Result<()> {
+        let mounted = self.of(file);
+        mounted.change()?;
+        mounted.disk.link(file, name)
+    }
+
     fn remove_file(&self, path: &Path) -> io::Result<()> {
         let mounted = self.of(path);
         mounted.change()?;
