@@ -187,9 +187,7 @@ pub fn crash_test(broker: &Path, kills: &str, seed: &str) -> Tally {
         .args(CRASH_SEGMENTS);
     let mut tally = step::run_as_one(command.current_dir(root()));
     let mut report = Report::new("crash");
-    for directory in &directories {
-        conformance::dump_logs(directory, &mut report);
-    }
+    conformance::dump_logs(&directories, &mut report);
     tally += report.finish();
     tally
 }

@@ -43,13 +43,15 @@ pub fn verify(binary: &Path, data: &Path) -> Result<(), String> {
     }
 }
 
-/// Reads every partition folder below `data`; finding nothing to read is a failure.
+/// Reads every partition folder below a broker's log directories; finding nothing to read in all of them is a failure.
 ///
 /// `has_groups` says that consumers committed there.
-pub fn check(jars: &Path, data: &Path, has_groups: bool, report: &mut Report) {
-    let (offsets, others): (Vec<PathBuf>, Vec<PathBuf>) = match files(data) {
+pub fn check(jars: &Path, directories: &[PathBuf], has_groups: bool, report: &mut Report) {
+    let found: Result<Vec<_>, _> = directories.iter().map(|one| files(one)).collect();
+    let (offsets, others): (Vec<PathBuf>, Vec<PathBuf>) = match found {
         Ok(files) => files
             .into_iter()
+            .flatten()
             .partition(|file| file.to_string_lossy().contains("__consumer_offsets-")),
         Err(reason) => {
             report.check("DumpLogSegments", Err(reason));

@@ -1,6 +1,6 @@
 //! What a broker leaves on its disk, as its own `log verify` and Kafka's reader see it.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::ring::Ring;
 use super::setup::{self, Absent};
@@ -31,7 +31,7 @@ pub fn check(
     for ring in rings {
         let data = ring.station.broker.data();
         let mut named = Report::new(ring.station.members.name);
-        dump::check(&jars, &data, true, &mut named);
+        dump::check(&jars, std::slice::from_ref(&data), true, &mut named);
         if ring.has("console") {
             named.check(
                 "DumpLogSegments: batches are in the codec of their topic",
@@ -42,10 +42,10 @@ pub fn check(
     }
 }
 
-/// Has Kafka's own reader look at every file below `data`.
-pub fn dump_logs(data: &Path, report: &mut Report) {
+/// Has Kafka's own reader look at every file below a broker's log directories.
+pub fn dump_logs(directories: &[PathBuf], report: &mut Report) {
     match setup::jars(&tools::target().join("conformance")) {
-        Ok(jars) => dump::check(&jars, data, false, report),
+        Ok(jars) => dump::check(&jars, directories, false, report),
         Err(absent) => report_absent("DumpLogSegments", absent, report),
     }
 }
