@@ -39,8 +39,7 @@ const LATENCY: [&str; 5] = [
     "--no-consumer",
     "--topic=rate",
 ];
-const DURABILITIES: [&str; 2] = ["fsync", "replicated"];
-/// Each once before the other and once after it.
+/// Each durability once before the other and once after it.
 const IN_TURNS: [&str; 4] = ["fsync", "replicated", "replicated", "fsync"];
 
 /// A load at saturation: 1 KiB records, batches of 64 KiB, 4 producers.
@@ -260,7 +259,7 @@ impl Durability<'_> {
             let arguments = [&common, load.arguments].concat();
             let turns = match delay.is_zero() {
                 true => &IN_TURNS[..],
-                false => &DURABILITIES,
+                false => &IN_TURNS[..2],
             };
             let (mut fsync, mut replicated) = (Vec::new(), Vec::new());
             for durability in turns {
