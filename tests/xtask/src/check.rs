@@ -65,14 +65,18 @@ pub fn run(names: &[String]) -> Result<Tally, String> {
         println!("== {name}");
         let began = Instant::now();
         let tally = work();
-        sum += tally;
         times.push(format!(
             "{name:<12} {:>6.0} s  {tally}",
             began.elapsed().as_secs_f64()
         ));
+        sum += tally;
         println!("== {name}: {:.0} s", began.elapsed().as_secs_f64());
     }
-    println!("\n{}", times.join("\n"));
+    println!();
+    for failure in &sum.failures {
+        println!("{failure}");
+    }
+    println!("{}", times.join("\n"));
     println!(
         "tests: {} passed, {} failed, {} skipped",
         sum.passed, sum.failed, sum.skipped
@@ -174,8 +178,7 @@ pub fn crash_test(broker: &Path, kills: &str, seed: &str) -> Tally {
         if directory.exists()
             && let Err(e) = std::fs::remove_dir_all(directory)
         {
-            println!("FAIL crash: {}: {e}", directory.display());
-            return Tally::one(false);
+            return Tally::failure(format!("crash: {}: {e}", directory.display()));
         }
     }
     let mut command = Command::new(built("crash"));
@@ -204,10 +207,8 @@ fn faults() -> Tally {
 
 /// What bad input is answered, and what a broker holds for crowds.
 fn bounds() -> Tally {
-    let answers = conformance::answers::run(&[]).unwrap_or_else(|reason| {
-        println!("FAIL answers: {reason}");
-        Tally::one(false)
-    });
+    let answers = conformance::answers::run(&[])
+        .unwrap_or_else(|reason| Tally::failure(format!("answers: {reason}")));
     answers + bounds::short(&built("millstream"))
 }
 

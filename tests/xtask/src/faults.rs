@@ -79,8 +79,7 @@ fn in_folder(broker: &Path, ending: &str, count: &str) -> Tally {
         if used.exists()
             && let Err(error) = std::fs::remove_dir_all(&used)
         {
-            println!("FAIL {ending}: {}: {error}", used.display());
-            return Tally::one(false);
+            return Tally::failure(format!("{ending}: {}: {error}", used.display()));
         }
     }
     let mut command = crash(broker, ending, count);

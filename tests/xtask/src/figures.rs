@@ -48,8 +48,7 @@ pub fn run(rounds: u64, millstream: &Path) -> Tally {
         Ok(jars) => jars,
         Err(Absent::Missing(program)) => return step::missing("figures", program),
         Err(Absent::Broken(reason)) => {
-            println!("FAIL figures: {reason}");
-            return Tally::one(false);
+            return Tally::failure(format!("figures: {reason}"));
         }
     };
     let contenders = [

@@ -5,11 +5,13 @@ use std::fmt;
 use std::ops::{Add, AddAssign};
 
 /// How many tests passed, failed and were left out.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
     pub passed: u64,
     pub failed: u64,
     pub skipped: u64,
+    /// What was said of those that failed, to be printed once more at the end.
+    pub failures: Vec<String>,
 }
 
 impl Tally {
@@ -18,7 +20,17 @@ impl Tally {
         Tally {
             passed: u64::from(passed),
             failed: u64::from(!passed),
-            skipped: 0,
+            ..Tally::default()
+        }
+    }
+
+    /// One test that failed: prints why.
+    pub fn failure(reason: String) -> Tally {
+        println!("FAIL {reason}");
+        Tally {
+            failed: 1,
+            failures: vec![reason],
+            ..Tally::default()
         }
     }
 
@@ -71,6 +83,7 @@ impl AddAssign for Tally {
         self.passed += other.passed;
         self.failed += other.failed;
         self.skipped += other.skipped;
+        self.failures.extend(other.failures);
     }
 }
 
@@ -141,9 +154,11 @@ impl Report {
     }
 
     /// Prints the failures once more, then the summary line.
-    pub fn finish(self) -> Tally {
-        for failure in &self.failures {
-            println!("{} failed: {failure}", self.name);
+    pub fn finish(mut self) -> Tally {
+        for failure in self.failures {
+            let failure = format!("{} failed: {failure}", self.name);
+            println!("{failure}");
+            self.tally.failures.push(failure);
         }
         println!("{}: {}", self.name, self.tally);
         self.tally
@@ -167,7 +182,8 @@ mod tests {
             Tally {
                 passed: 626,
                 failed: 2,
-                skipped: 5
+                skipped: 5,
+                failures: Vec::new(),
             }
         );
     }
