@@ -13,6 +13,7 @@ use millstream_log::{Checkpoint, CheckpointEntry, FlushEnd, Noted, Room};
 use millstream_model::{DirectoryId, Instant, TopicId, TopicPartition};
 use millstream_replica::HostedPartition;
 
+use crate::aside::{DELETED, FUTURE, Owned};
 use crate::flush_queue::{Ended, FlushQueue, Running, Taken};
 use crate::moves::RunningMove;
 use crate::room::DirectoryRoom;
@@ -88,10 +89,21 @@ impl LogDirectory {
         partition_path(&self.path, topic, partition)
     }
 
-    /// A partition's folder while it is none, `<topic>-<partition>.<topic id>` and what it is: on its way here,
-    /// or to be removed.
-    pub(crate) fn aside_path(&self, name: &TopicPartition, id: TopicId, end: &str) -> PathBuf {
-        self.path.join(format!("{name}.{id}{end}"))
+    /// The folder of a partition that is on its way here.
+    pub(crate) fn future_path(&self, name: &TopicPartition, id: TopicId) -> PathBuf {
+        self.path.join(owned(name, &id).name(FUTURE))
+    }
+
+    /// Renames the folder of a partition to be removed. Answers its new name, which is durable once the directory
+    /// is synced.
+    pub(crate) fn put_aside(
+        &self,
+        disk: &dyn Disk,
+        name: &TopicPartition,
+        id: TopicId,
+    ) -> io::Result<PathBuf> {
+        let from = self.partition_path(&name.topic, name.partition);
+        owned(name, &id).put_aside(disk, &from, DELETED)
     }
 
     /// What the last run noted of a partition.
@@ -233,4 +245,12 @@ impl LogDirectory {
 
 pub(crate) fn partition_path(directory: &Path, topic: &str, partition: i32) -> PathBuf {
     directory.join(format!("{topic}-{partition}"))
+}
+
+fn owned<'a>(name: &'a TopicPartition, id: &'a TopicId) -> Owned<'a> {
+    Owned {
+        topic: &name.topic,
+        partition: name.partition,
+        owner: id,
+    }
 }

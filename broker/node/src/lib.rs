@@ -8,6 +8,7 @@
 
 #![forbid(unsafe_code)]
 
+mod aside;
 mod compaction;
 mod describe_log_dirs;
 mod directories;

@@ -17,7 +17,6 @@ use millstream_replica::{Durability, HostedPartition};
 
 use crate::open::new_id;
 use crate::placement::Found;
-use crate::sweep::DELETED;
 use crate::{LogDirectory, Node};
 
 /// Who writes the metadata log. One change at a time.
@@ -307,9 +306,10 @@ impl Node {
         directory.is_some_and(LogDirectory::has_failed)
     }
 
-    /// Retires a deleted topic: renames its directories away, then removes them.
+    /// Retires a deleted topic: renames its folders away, to be removed later.
     fn remove(&self, topic: &HostedTopic, effects: &mut Vec<Effect>) {
         let mut touched = BTreeSet::new();
+        let mut removed = Vec::new();
         for partition in &topic.partitions {
             partition.mark_deleted();
             if let Ok(mut locked) = partition.lock() {
@@ -324,14 +324,11 @@ impl Node {
                 continue;
             };
             touched.insert(partition.directory());
-            let from = directory.partition_path(&topic.name, partition.name.partition);
-            let away = directory.aside_path(&partition.name, topic.id, DELETED);
-            let removed = self
-                .disk
-                .rename(&from, &away)
-                .and_then(|()| self.disk.remove_directory(&away));
-            if let Err(error) = removed {
-                tracing::warn!(partition = %partition.name, %error, "files could not be removed");
+            match directory.put_aside(&*self.disk, &partition.name, topic.id) {
+                Ok(away) => removed.push(away),
+                Err(error) => {
+                    tracing::warn!(partition = %partition.name, %error, "files are left to the next start");
+                }
             }
         }
         for directory in touched {
@@ -343,7 +340,7 @@ impl Node {
                 self.lose_directory(directory, &reason, effects);
             }
         }
-        self.ask_for_room();
+        self.remove_later(removed, true, topic.config.file_delete_delay_ms);
     }
 }
 

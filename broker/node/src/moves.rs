@@ -27,11 +27,7 @@ use millstream_model::{TopicId, TopicPartition};
 use millstream_quorum::ProposeError;
 use millstream_replica::{HostedPartition, Partition};
 
-use crate::sweep::DELETED;
 use crate::{LogDirectory, Node};
-
-/// The end of the name of a partition that is on its way to a directory.
-pub(crate) const FUTURE: &str = "-future";
 
 /// What a step of the moves did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -199,7 +195,7 @@ impl Node {
                 reserve,
             });
         }
-        let to = target.aside_path(&partition.name, partition.topic_id, FUTURE);
+        let to = target.future_path(&partition.name, partition.topic_id);
         tracing::info!(partition = %partition.name, to = %target.path.display(), bytes = needed, "partition is being moved");
         let copy = LogCopy::begin(Arc::clone(&self.disk), &from, &to, &plan)?;
         Ok(Some(RunningMove {
@@ -287,8 +283,8 @@ impl Node {
                 .controller
                 .decide_assign_directories(&before.image, node, &[assignment]);
         let encoded: Vec<_> = records.iter().map(Record::encode).collect();
-        let decided = match owner.quorum.propose(&encoded) {
-            Ok(index) => index,
+        match owner.quorum.propose(&encoded) {
+            Ok(_) => {}
             Err(error @ ProposeError::Failed { .. }) => {
                 // Nobody knows whether the record is there. What is appended from now on must not be missed by a
                 // start that finds it: without the copy it says that the partition is not where it belongs.
@@ -303,15 +299,13 @@ impl Node {
                 return Err(MoveError::Refused(error));
             }
             Err(error) => return Err(MoveError::Refused(error)),
-        };
+        }
         let (image, _) = (before.image.apply(&records)).expect("a record of our own applies");
         let view = before.changed(Arc::new(image), owner.log(), &[], Vec::new());
         self.broker.publish(view);
 
         let directory = target.partition_path(&partition.name.topic, index);
-        // What an earlier move left here may not be removed yet.
-        let end = format!("-{}{DELETED}", decided.0);
-        let away = self.put_away(&partition.name, topic_id, old, &end);
+        let away = self.put_away(&partition.name, topic_id, old);
         let renamed = self
             .disk
             .rename(one.copy.directory(), &directory)
@@ -351,19 +345,15 @@ impl Node {
         Ok(Progress::Done { old })
     }
 
-    /// Renames the folder of a partition that lives in another directory, to be removed. Answers its new name,
-    /// which ends so.
+    /// Renames the folder of a partition that lives in another directory, to be removed. Answers its new name.
     pub(crate) fn put_away(
         &self,
         name: &TopicPartition,
         id: TopicId,
         directory: usize,
-        end: &str,
     ) -> io::Result<PathBuf> {
         let directory = &self.directories[directory];
-        let from = directory.partition_path(&name.topic, name.partition);
-        let away = directory.aside_path(name, id, end);
-        self.disk.rename(&from, &away)?;
+        let away = directory.put_aside(&*self.disk, name, id)?;
         let synced = self.disk.sync_directory(&directory.path);
         synced.inspect_err(|error| directory.fail(&format_args!("a sync failed: {error}")))?;
         Ok(away)
@@ -385,9 +375,9 @@ impl Node {
         if topic_of(&*self.disk, &place)? != Some(id) {
             return Err(MoveError::Occupied(place));
         }
-        let away = target.aside_path(name, id, DELETED);
-        self.disk.rename(&place, &away)?;
-        Ok(self.disk.remove_directory(&away)?)
+        let away = target.put_aside(&*self.disk, name, id)?;
+        self.remove_unread(vec![away]);
+        Ok(())
     }
 
     /// Removes a copy so that no start finds it.

@@ -203,6 +203,7 @@ impl Node {
             config,
             _locks: locks,
         };
+        node.remove_unread(std::mem::take(&mut found.deleted));
         let image = node.note_directories(image, &found)?;
         let topics: Vec<_> = image.topics().collect();
         let hosted = node.host(&image, &topics, &found);

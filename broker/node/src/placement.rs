@@ -18,12 +18,12 @@
 //! A new partition goes where the fewest are, as with Kafka; of equals, to the first.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use millstream_log::{forget_moved_from, moved_from};
 use millstream_metadata::{Image, PartitionImage, Record};
 use millstream_model::{DirectoryId, TopicPartition};
 
-use crate::sweep::DELETED;
 use crate::{LogDirectory, Node};
 
 /// Partitions as they lie in the log directories at the start: topic and index, and where. Later, when a
@@ -34,14 +34,16 @@ pub(crate) struct Found {
     pub is_start: bool,
     /// Whether a directory could not be read, or was new: what is not found may be elsewhere.
     pub is_incomplete: bool,
+    /// Folders that were being removed.
+    pub deleted: Vec<PathBuf>,
 }
 
 impl Found {
     pub(crate) fn at_start(is_incomplete: bool) -> Found {
         Found {
-            places: BTreeMap::new(),
             is_start: true,
             is_incomplete,
+            ..Found::default()
         }
     }
 
@@ -155,8 +157,9 @@ impl Node {
             return false;
         }
         let path = old.path.display();
-        match self.put_away(name, topic.id, other, DELETED) {
-            Ok(_) => {
+        match self.put_away(name, topic.id, other) {
+            Ok(away) => {
+                self.remove_unread(vec![away]);
                 tracing::info!(partition = %name, directory = %path, "what a move left behind is put away");
                 if let Err(error) = forget_moved_from(&*self.disk, &place) {
                     tracing::debug!(partition = %name, %error, "it is said still that the partition was moved");

@@ -2,8 +2,10 @@
 //!
 //! Freeing the blocks of a large file at once holds up the syncs of all others on its disk: 300 MB on ext4 with
 //! `discard` for 75 to 150 ms, pieces of 16 MiB for 15. So it is shortened first, with rests in between. Whoever
-//! still reads it would find it short: only after a delay is nobody there any more.
+//! still reads it would find it short: only after a delay is nobody there any more. While records are refused for
+//! want of room nothing waits, and goes whole.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{MutexGuard, PoisonError};
@@ -16,16 +18,30 @@ use crate::Node;
 /// Bytes that go at once.
 const PIECE: u64 = 16 << 20;
 
-/// What was taken out, and when it goes.
+/// What was taken out, by when it goes and in the order in which it was.
 #[derive(Default)]
-pub(crate) struct Removals(Vec<Removal>);
+pub(crate) struct Removals {
+    all: BTreeMap<(Instant, u64), Removal>,
+    last: u64,
+}
 
+#[derive(Clone)]
 struct Removal {
-    due: Instant,
     path: PathBuf,
     is_folder: bool,
-    /// Somebody may read it still.
+    /// Somebody may read it still when it goes.
     is_whole: bool,
+}
+
+impl Removals {
+    fn add(&mut self, due: Instant, removal: Removal) {
+        self.last += 1;
+        self.all.insert((due, self.last), removal);
+    }
+
+    fn next(&self) -> Option<Instant> {
+        self.all.keys().next().map(|(due, _)| *due)
+    }
 }
 
 impl Node {
@@ -33,35 +49,57 @@ impl Node {
     pub(crate) fn remove_later(&self, paths: Vec<PathBuf>, is_folder: bool, delay_ms: i64) {
         let delay = Duration::from_millis(u64::try_from(delay_ms).unwrap_or(0));
         let due = self.now().after(delay);
-        self.removals()
-            .0
-            .extend(paths.into_iter().map(|path| Removal {
-                due,
+        let mut removals = self.removals();
+        for path in paths {
+            let removal = Removal {
                 path,
                 is_folder,
                 is_whole: delay.is_zero(),
-            }));
+            };
+            removals.add(due, removal);
+        }
+    }
+
+    /// Removes folders of partitions that nobody has open.
+    pub(crate) fn remove_unread(&self, folders: Vec<PathBuf>) {
+        let due = self.now();
+        let mut removals = self.removals();
+        for path in folders {
+            let removal = Removal {
+                path,
+                is_folder: true,
+                is_whole: false,
+            };
+            removals.add(due, removal);
+        }
     }
 
     /// When something is to be removed next.
     #[must_use]
     pub fn next_removal(&self) -> Option<Instant> {
-        self.removals().0.iter().map(|removal| removal.due).min()
+        let due = self.removals().next()?;
+        Some(match self.short_directories().is_empty() {
+            true => due,
+            false => due.min(self.now()),
+        })
     }
 
     /// Removes a piece of what is due. Answers whether there was any. To be called by one thread.
     pub fn remove_step(&self) -> bool {
         let now = self.now();
-        let mut removals = self.removals();
-        let Some(place) = removals.0.iter().position(|removal| removal.due <= now) else {
+        let is_short = !self.short_directories().is_empty();
+        let removals = self.removals();
+        let first = removals.all.first_key_value();
+        let Some((key, removal)) = first.filter(|((due, _), _)| is_short || *due <= now) else {
             return false;
         };
-        let removal = removals.0.remove(place);
+        let (key, mut removal) = (*key, removal.clone());
         drop(removals);
+        removal.is_whole |= key.0 > now;
         match self.remove_piece(&removal) {
-            Ok(true) => {}
             // One after the other.
-            Ok(false) => self.removals().0.insert(0, removal),
+            Ok(false) => return true,
+            Ok(true) => {}
             // Its topic was deleted meanwhile.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => {
@@ -69,7 +107,11 @@ impl Node {
                 tracing::warn!(%path, %error, "what was taken out could not be removed");
             }
         }
-        if self.next_removal().is_none_or(|due| due > now) {
+        let mut removals = self.removals();
+        removals.all.remove(&key);
+        let was_last = removals.next().is_none_or(|due| due > now);
+        drop(removals);
+        if was_last || is_short {
             self.ask_for_room();
         }
         true

@@ -1,19 +1,15 @@
 //! What a crash between two steps of deleting a topic leaves in a log directory.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use millstream_env::Disk;
 use millstream_metadata::Image;
 use millstream_model::{DirectoryId, NodeId, TopicId};
 
 use crate::LogDirectory;
+use crate::aside::{DELETED, Owned, STRAY, split};
 use crate::placement::Found;
-
-/// The end of the name of a partition that is being removed.
-pub(crate) const DELETED: &str = "-delete";
-/// The end of the name of a partition that no topic owns.
-const STRAY: &str = "-stray";
 
 /// A look at what lies in the log directories.
 pub(crate) struct Sweep<'a> {
@@ -24,8 +20,8 @@ pub(crate) struct Sweep<'a> {
 }
 
 impl Sweep<'_> {
-    /// Removes what was being removed, and renames partitions that no topic of the image owns, so that
-    /// a new topic of the same name finds their place free. Their bytes stay for whoever misses them. What
+    /// Notes what was being removed, for it takes a while, and renames partitions that no topic of the image owns, so
+    /// that a new topic of the same name finds their place free. Their bytes stay for whoever misses them. What
     /// is owned is noted.
     ///
     /// Where the metadata says that a partition lives here, the opening of its log looks whose the files
@@ -43,8 +39,7 @@ impl Sweep<'_> {
                 continue;
             };
             if name.ends_with(DELETED) {
-                self.disk.remove_directory(&entry.path)?;
-                has_changed = true;
+                found.deleted.push(entry.path);
                 continue;
             }
             let Some((topic, partition)) = split(name) else {
@@ -106,18 +101,14 @@ impl Sweep<'_> {
 /// Renames the files of a partition that no topic owns. Durable once the log directory is synced.
 pub(crate) fn set_aside(disk: &dyn Disk, path: &Path, owner: Option<TopicId>) -> io::Result<()> {
     let owner = owner.map_or("unknown".to_owned(), |id| id.to_string());
-    let mut stray = path.as_os_str().to_owned();
-    stray.push(format!(".{owner}{STRAY}"));
-    let stray = PathBuf::from(stray);
-    tracing::warn!(path = %path.display(), renamed = %stray.display(), "no topic owns this partition");
-    disk.rename(path, &stray)
-}
-
-/// The topic and partition that a directory is named after.
-pub(crate) fn split(name: &str) -> Option<(&str, i32)> {
-    if name.ends_with(STRAY) {
-        return None;
-    }
-    let (topic, index) = name.rsplit_once('-')?;
-    Some((topic, index.parse().ok()?))
+    let name = path.file_name().and_then(|name| name.to_str());
+    let (topic, partition) = name.and_then(split).ok_or(io::ErrorKind::InvalidInput)?;
+    let owned = Owned {
+        topic,
+        partition,
+        owner: &owner,
+    };
+    let renamed = owned.put_aside(disk, path, STRAY)?;
+    tracing::warn!(path = %path.display(), renamed = %renamed.display(), "no topic owns this partition");
+    Ok(())
 }

@@ -14,8 +14,7 @@ use millstream_metadata::Image;
 use millstream_model::{NodeId, TopicId, TopicPartition};
 
 use crate::LogDirectory;
-use crate::moves::FUTURE;
-use crate::sweep::{DELETED, split};
+use crate::aside::{DELETED, Owned, read_future};
 
 /// A move that a crash interrupted: topic, partition, and the directory that it goes to.
 pub(crate) type Interrupted = (TopicId, i32, usize);
@@ -37,28 +36,32 @@ impl UnfinishedMoves<'_> {
         let mut has_changed = false;
         for entry in self.disk.list(&directory.path)? {
             let name = entry.path.file_name().and_then(|name| name.to_str());
-            let Some((topic, partition, id)) = name.and_then(read_name) else {
+            let Some((begin, partition, id)) = name.and_then(read_future) else {
                 continue;
             };
             has_changed = true;
-            let known = self
-                .image
-                .topic(topic)
-                .filter(|known| known.id.to_string() == id);
+            let known = TopicId::parse(id).and_then(|id| self.image.topic_by_id(id));
+            let known = known.filter(|known| known.name.starts_with(begin));
             let lives_in = known.and_then(|known| {
                 let lives_in = known.partition(partition)?.directory_of(self.node)?;
-                Some((known.id, lives_in))
+                Some((known, lives_in))
             });
             match lives_in {
-                Some((id, lives_in)) if lives_in == directory.id => {
-                    self.put_others_away(topic, partition, id);
-                    let place = directory.partition_path(topic, partition);
+                Some((topic, lives_in)) if lives_in == directory.id => {
+                    self.put_others_away(&topic.name, partition, topic.id);
+                    let place = directory.partition_path(&topic.name, partition);
                     tracing::info!(path = %place.display(), "a move to this log directory is ended");
                     self.disk.rename(&entry.path, &place)?;
                 }
                 other => {
-                    self.disk.remove_directory(&entry.path)?;
-                    interrupted.extend(other.map(|(id, _)| (id, partition, index)));
+                    // To be removed with what else is: it may be large.
+                    let copy = Owned {
+                        topic: begin,
+                        partition,
+                        owner: &id,
+                    };
+                    copy.put_aside(self.disk, &entry.path, DELETED)?;
+                    interrupted.extend(other.map(|(topic, _)| (topic.id, partition, index)));
                 }
             }
         }
@@ -79,9 +82,8 @@ impl UnfinishedMoves<'_> {
                 topic: topic.into(),
                 partition,
             };
-            let away = directory.aside_path(&name, id, DELETED);
-            let renamed = self.disk.rename(&path, &away);
-            if let Err(error) = renamed.and_then(|()| self.disk.sync_directory(&directory.path)) {
+            let renamed = directory.put_aside(self.disk, &name, id);
+            if let Err(error) = renamed.and_then(|_| self.disk.sync_directory(&directory.path)) {
                 directory.fail(&error);
             }
         }
@@ -91,11 +93,4 @@ impl UnfinishedMoves<'_> {
         let owner = millstream_log::topic_of(self.disk, path);
         owner.is_ok_and(|owner| owner == Some(id))
     }
-}
-
-/// Topic, partition and topic id of a folder on its way.
-fn read_name(name: &str) -> Option<(&str, i32, &str)> {
-    let (folder, id) = name.strip_suffix(FUTURE)?.rsplit_once('.')?;
-    let (topic, partition) = split(folder)?;
-    Some((topic, partition, id))
 }

@@ -22,6 +22,7 @@ const DELETE_DELAY: Duration = Duration::from_secs(60);
 /// A node on disks with a directory each.
 struct Bench {
     directories: &'static [&'static str],
+    topic: String,
     disks: Disks,
     clock: Arc<SimClock>,
     node: Option<Node>,
@@ -34,8 +35,13 @@ impl Bench {
     }
 
     fn on(directories: &'static [&'static str]) -> Bench {
+        Bench::with_topic(directories, TOPIC)
+    }
+
+    fn with_topic(directories: &'static [&'static str], topic: &str) -> Bench {
         let mut bench = Bench {
             directories,
+            topic: topic.to_owned(),
             disks: Disks::at(directories),
             clock: Arc::new(SimClock::new(NOW)),
             node: None,
@@ -44,7 +50,7 @@ impl Bench {
         bench.start();
         create_topic(
             bench.node(),
-            TOPIC,
+            topic,
             1,
             &[("internal.segment.bytes", "1000")],
         );
@@ -74,19 +80,21 @@ impl Bench {
     fn fill(&self, records: usize) {
         fill(
             self.node(),
-            &partition(self.node(), TOPIC, 0),
+            &partition(self.node(), &self.topic, 0),
             None,
             records,
         );
     }
 
     fn place(&self) -> usize {
-        partition(self.node(), TOPIC, 0).directory()
+        partition(self.node(), &self.topic, 0).directory()
     }
 
     fn ask(&self, directory: usize) {
         let node = self.node();
-        node.broker.moves.ask(&partition(node, TOPIC, 0), directory);
+        node.broker
+            .moves
+            .ask(&partition(node, &self.topic, 0), directory);
     }
 
     /// Steps until there is nothing to do, and nothing left of where it was.
@@ -105,7 +113,7 @@ impl Bench {
 
     /// The offsets that can be read, one after the other.
     fn readable(&self) -> std::ops::Range<i64> {
-        let partition = partition(self.node(), TOPIC, 0);
+        let partition = partition(self.node(), &self.topic, 0);
         let locked = partition.lock().unwrap();
         let start = locked.log().log_start_offset();
         let mut next = start;
@@ -123,7 +131,7 @@ impl Bench {
         let folders = entries.iter().filter(|entry| entry.is_directory);
         let names = folders.map(|entry| entry.path.file_name().unwrap().to_str().unwrap());
         names
-            .filter(|name| name.starts_with(TOPIC))
+            .filter(|name| name.starts_with(&self.topic[..1]))
             .map(str::to_owned)
             .collect()
     }
@@ -225,8 +233,10 @@ fn the_old_files_go_later_and_slowly() {
 #[test]
 fn whenever_the_power_goes_it_is_in_one_place_and_whole() {
     let mut ends = [0; 2];
+    let longest = "t".repeat(249);
     for seed in 0..200 {
-        let mut bench = Bench::new();
+        let topic = [TOPIC, &longest][(seed / 12 % 2) as usize];
+        let mut bench = Bench::with_topic(&["/a", "/b"], topic);
         bench.fill(25);
         bench.ask(1);
         let mut effects = Vec::new();

@@ -4,6 +4,7 @@
 
 mod common;
 
+use std::path::Path;
 use std::sync::Arc;
 
 use common::{NOW, TOKEN, batch, create_topic};
@@ -145,16 +146,11 @@ fn records_stop_at_the_reserve_and_all_else_goes_on() {
 }
 
 #[test]
-fn a_deletion_is_noticed_at_once() {
+fn what_was_deleted_waits_for_nobody_while_there_is_no_room() {
     let bench = Bench::new();
+    bench.create("other", 1);
     bench.set_room(Some(RESERVE));
     assert!(bench.append("topic", 1000).is_err());
-    bench.create("other", 1);
-    let faults = bench.disk.faults();
-    bench.disk.set_faults(SimFaults {
-        room: None,
-        ..faults
-    });
     bench.node.propose(Proposal::DeleteTopics {
         token: TOKEN,
         topics: vec![TopicToDelete {
@@ -162,6 +158,15 @@ fn a_deletion_is_noticed_at_once() {
             id: TopicId::ZERO,
         }],
     });
+    let faults = bench.disk.faults();
+    bench.disk.set_faults(SimFaults {
+        room: None,
+        ..faults
+    });
+    while bench.node.remove_step() {}
+    let folders = bench.disk.list(Path::new("/data")).unwrap();
+    let is_other = |path: &Path| path.to_string_lossy().contains("other");
+    assert!(!folders.iter().any(|entry| is_other(&entry.path)));
     bench.append("topic", 1000).unwrap();
 }
 

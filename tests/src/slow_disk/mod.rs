@@ -7,7 +7,7 @@
 //! ```
 //!
 //! The probes measure from the time at which a batch was due, so that a broker that stops is not measured
-//! less often. The backfill reads from the oldest record on what no cache holds. The load writes, reads the
+//! less often. Beside them a file of the fast disk is synced as often without a broker: disks stall by themselves. The backfill reads from the oldest record on what no cache holds. The load writes, reads the
 //! tails and looks up offsets in the slow directory.
 
 mod load;
@@ -59,18 +59,33 @@ pub struct SlowDiskOptions {
 /// What was seen.
 #[derive(Clone, Debug)]
 pub struct SlowDiskSummary {
-    /// Acknowledgement of batches in the fast directory, alone.
-    pub alone: Latencies,
+    /// The fast directory, alone.
+    pub alone: Measured,
     /// Beside consumers that read what is in no cache.
-    pub beside_backfill: Latencies,
+    pub beside_backfill: Measured,
     /// Batches that these read.
     pub backfilled: u64,
     /// Beside the load.
-    pub beside: Latencies,
+    pub beside: Measured,
     /// The longest `GET /healthz` beside the load.
     pub health_max: Duration,
     /// What the slow directory did.
     pub slow: Loaded,
+}
+
+/// The fast directory and its disk at the same time.
+#[derive(Clone, Copy, Debug)]
+pub struct Measured {
+    /// Acknowledgement of batches.
+    pub broker: Latencies,
+    /// An append and a sync without a broker.
+    pub disk: Latencies,
+}
+
+impl fmt::Display for Measured {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}; the disk: p99 {:.2?}", self.broker, self.disk.p99)
+    }
 }
 
 /// How long acknowledgements took.
@@ -109,6 +124,25 @@ impl fmt::Display for Latencies {
     }
 }
 
+impl SlowDiskSummary {
+    /// How many times as long as alone a batch of the fast directory took beside the slow one.
+    #[must_use]
+    pub fn ratio(&self) -> f64 {
+        let p99 = self.beside.broker.p99.max(self.beside_backfill.broker.p99);
+        p99.as_secs_f64() / self.alone.broker.p99.as_secs_f64()
+    }
+
+    /// Whether batches of the fast directory took so many times as long as alone, or as its disk did at that time, or
+    /// this time, whichever is the longest.
+    #[must_use]
+    pub fn is_within(&self, ratio_max: f64, good_enough: Duration) -> bool {
+        [self.beside, self.beside_backfill].iter().all(|beside| {
+            let floor = self.alone.broker.p99.max(beside.disk.p99);
+            beside.broker.p99 <= floor.mul_f64(ratio_max).max(good_enough)
+        })
+    }
+}
+
 impl fmt::Display for SlowDiskSummary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "fast directory alone:   {}", self.alone)?;
@@ -117,8 +151,7 @@ impl fmt::Display for SlowDiskSummary {
         writeln!(f, "beside the slow one:    {}", self.beside)?;
         writeln!(f, "slowest /healthz:       {:.2?}", self.health_max)?;
         writeln!(f, "slow directory:         {}", self.slow)?;
-        let p99 = self.beside.p99.max(self.beside_backfill.p99);
-        let ratio = p99.as_secs_f64() / self.alone.p99.as_secs_f64();
+        let ratio = self.ratio();
         write!(
             f,
             "slow disk: p99 {ratio:.2} times that of the fast disk alone"
@@ -148,9 +181,11 @@ pub fn run(options: &SlowDiskOptions) -> Result<SlowDiskSummary, Failure> {
     // An append would have to read the page that it begins in.
     load::fill(options.port, &in_slow, 1)?;
     let throttle = Throttle::begin(volume.path(), options.bytes_per_second, broker.id())?;
-    let measure = || probe::measure(options.port, &in_fast, options.measured);
+    let file = options.fast.with_extension("floor");
+    let measure_for = |time| probe::measure(options.port, &in_fast, &file, time);
+    let measure = || measure_for(options.measured);
     // The first second of a broker's life is not what is asked for.
-    probe::measure(options.port, &in_fast, Duration::from_secs(1))?;
+    measure_for(Duration::from_secs(1))?;
     let alone = measure()?;
     throttle.limit_reads(Some(options.bytes_per_second))?;
     let (beside_backfill, backfilled) = beside_backfill(options.port, &in_slow, measure)?;
@@ -186,8 +221,8 @@ pub fn run(options: &SlowDiskOptions) -> Result<SlowDiskSummary, Failure> {
 fn beside_backfill(
     port: u16,
     partitions: &[i32],
-    measure: impl Fn() -> Result<Latencies, Failure>,
-) -> Result<(Latencies, u64), Failure> {
+    measure: impl Fn() -> Result<Measured, Failure>,
+) -> Result<(Measured, u64), Failure> {
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
         let backfill = scope.spawn(|| load::backfill(port, partitions, &stop));

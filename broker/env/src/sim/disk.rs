@@ -14,6 +14,8 @@ use crate::{DirectoryEntry, Disk, File, Space, SyncWork, Volume};
 
 /// Bytes of the disk, as it says.
 const SIZE: u64 = 1 << 40;
+/// Bytes of a file's name.
+const NAME_MAX: usize = 255;
 
 /// Faults to come. Each is used up when it strikes.
 #[derive(Clone, Copy, Debug, Default)]
@@ -326,6 +328,7 @@ impl DiskState {
 
 impl Disk for SimDisk {
     fn create_directory(&self, path: &Path) -> io::Result<()> {
+        check_name(path)?;
         let mut state = self.change();
         for ancestor in path
             .ancestors()
@@ -348,6 +351,7 @@ impl Disk for SimDisk {
             Some(Node::Directory) => return Err(io::ErrorKind::IsADirectory.into()),
             None if !create => return Err(io::ErrorKind::NotFound.into()),
             None => {
+                check_name(path)?;
                 let parent = path.parent().unwrap_or(Path::new(""));
                 if !matches!(state.names.get(parent), Some(Node::Directory)) {
                     return Err(io::ErrorKind::NotFound.into());
@@ -368,7 +372,11 @@ impl Disk for SimDisk {
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        check_name(to)?;
         let state = &mut *self.change();
+        if !state.names.below(to).is_empty() {
+            return Err(io::ErrorKind::DirectoryNotEmpty.into());
+        }
         let Some(node) = state.names.remove(from) else {
             return Err(io::ErrorKind::NotFound.into());
         };
@@ -388,6 +396,7 @@ impl Disk for SimDisk {
     }
 
     fn link(&self, file: &Path, name: &Path) -> io::Result<()> {
+        check_name(name)?;
         let mut state = self.change();
         if state.names.get(name).is_some() {
             return Err(io::ErrorKind::AlreadyExists.into());
@@ -522,5 +531,13 @@ impl Drop for SimLock {
         if state.locks.get(&self.path) == Some(&self.life) {
             state.locks.remove(&self.path);
         }
+    }
+}
+
+/// Refuses names that no file system takes.
+fn check_name(path: &Path) -> io::Result<()> {
+    match path.file_name().is_some_and(|name| name.len() > NAME_MAX) {
+        true => Err(io::ErrorKind::InvalidFilename.into()),
+        false => Ok(()),
     }
 }
