@@ -1,9 +1,9 @@
 //! Files and folders that were taken out of their logs, and go later, a piece at a time.
 //!
-//! Freeing the blocks of a large file at once holds up the syncs of all others on its disk: 300 MB on ext4 with
-//! `discard` for 75 to 150 ms, pieces of 16 MiB for 15. So it is shortened first, with rests in between. Whoever
-//! still reads it would find it short: only after a delay is nobody there any more. While records are refused for
-//! want of room nothing waits, and goes whole.
+//! Freeing the blocks of a large file at once holds up the syncs of all others on its disk: a GiB on ext4 with
+//! `discard` for 130 ms, pieces of 4 MiB for 4. So it is shortened first, with rests in between. Whoever still reads
+//! it would find it short: only after a delay is nobody there any more. While records are refused for want of room
+//! nothing waits, and goes whole.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -16,7 +16,7 @@ use millstream_model::Instant;
 use crate::Node;
 
 /// Bytes that go at once.
-const PIECE: u64 = 16 << 20;
+const PIECE: u64 = 4 << 20;
 
 /// What was taken out, by when it goes and in the order in which it was.
 #[derive(Default)]
@@ -138,7 +138,10 @@ impl Node {
     fn shorten(&self, path: &Path) -> io::Result<bool> {
         match self.disk.length(path)?.checked_sub(PIECE) {
             Some(left) if left > 0 => {
-                self.disk.open(path, false)?.truncate(left)?;
+                let file = self.disk.open(path, false)?;
+                file.truncate(left)?;
+                // Blocks are freed, and discarded, when the file system's journal is written.
+                file.sync_data()?;
                 Ok(false)
             }
             _ => self.disk.remove_file(path).map(|()| true),

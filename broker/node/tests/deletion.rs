@@ -77,7 +77,7 @@ impl Bench {
         fill(node, &partition(node, TOPIC, 0), None, 3);
         let large = self.folder(node).join("large");
         let file = self.disk.open(&large, true).unwrap();
-        file.truncate(40 * MIB).unwrap();
+        file.truncate(10 * MIB).unwrap();
         delete(node, TOPIC);
         self.folder(node).join("large")
     }
@@ -100,7 +100,7 @@ fn files_go_when_nobody_reads_them_any_more_a_piece_at_a_time() {
     let large = bench.delete_large(&node);
     assert!(!node.remove_step(), "it is not time yet");
     bench.clock.advance(DELETE_DELAY);
-    assert_eq!(bench.lengths(&node, &large), [40, 24, 8]);
+    assert_eq!(bench.lengths(&node, &large), [10, 6, 2]);
     assert!(bench.disk.list(large.parent().unwrap()).is_err());
 }
 
@@ -112,8 +112,8 @@ fn what_a_kill_leaves_is_removed_by_the_next_run() {
     let large = bench.delete_large(&node);
     bench.kill(node);
     let node = bench.start();
-    assert_eq!(bench.disk.length(&large).unwrap(), 40 * MIB);
-    assert_eq!(bench.lengths(&node, &large), [40, 24, 8]);
+    assert_eq!(bench.disk.length(&large).unwrap(), 10 * MIB);
+    assert_eq!(bench.lengths(&node, &large), [10, 6, 2]);
     assert!(bench.disk.list(large.parent().unwrap()).is_err());
 }
 

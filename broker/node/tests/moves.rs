@@ -214,17 +214,17 @@ fn the_old_files_go_later_and_slowly() {
     );
     let large = Path::new("/b").join(old).join("large");
     let file = bench.disks.open(&large, true).unwrap();
-    file.truncate(40 << 20).unwrap();
+    file.truncate(10 << 20).unwrap();
     assert!(!bench.node().remove_step(), "it is not time yet");
     bench.clock.advance(DELETE_DELAY);
-    let mut lengths = vec![40];
+    let mut lengths = vec![10];
     while bench.node().remove_step() {
         if let Ok(length) = bench.disks.length(&large) {
             lengths.push(length >> 20);
         }
     }
     lengths.dedup();
-    assert_eq!(lengths, [40, 24, 8]);
+    assert_eq!(lengths, [10, 6, 2]);
     assert!(bench.folders("/b").is_empty());
     assert_eq!((bench.place(), bench.readable()), (0, 0..40));
 }
