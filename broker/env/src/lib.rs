@@ -28,6 +28,6 @@ pub use memory::memory_bytes;
 pub use read_only::ReadOnlyDisk;
 pub use real::{RealClock, RealDisk, RealRandom};
 pub use seam::{Clock, DirectoryEntry, Disk, File, Random, Space, Volume};
-pub use sockets::notice_lost_peers;
+pub use sockets::{notice_lost_peers, set_receive_buffer};
 pub use sync_work::{Rename, SyncWork};
 pub use waits::{AroundWait, ColdRead, set_around_waits, waiting, without_waiting};

@@ -7,7 +7,8 @@ use std::time::Duration;
 #[cfg(target_os = "linux")]
 use rustix::net::sockopt::set_tcp_user_timeout;
 use rustix::net::sockopt::{
-    set_socket_keepalive, set_tcp_keepcnt, set_tcp_keepidle, set_tcp_keepintvl,
+    set_socket_keepalive, set_socket_recv_buffer_size, set_tcp_keepcnt, set_tcp_keepidle,
+    set_tcp_keepintvl,
 };
 
 /// Probes of a silent peer before it counts as lost.
@@ -34,6 +35,11 @@ pub fn notice_lost_peers(
         u32::try_from(unreachable.as_millis()).unwrap_or(u32::MAX),
     )?;
     Ok(())
+}
+
+/// Has the system keep so many bytes of a connection that nobody has read yet, and not more as they come.
+pub fn set_receive_buffer(socket: impl AsFd, bytes: usize) -> io::Result<()> {
+    Ok(set_socket_recv_buffer_size(socket, bytes)?)
 }
 
 #[cfg(all(test, target_os = "linux"))]

@@ -9,6 +9,10 @@ use tokio::sync::Notify;
 
 use super::frame_reader::{ALLOWANCE, BUFFER_MIN};
 
+/// What the system has received should come to one of this many bytes of what is the connections' own: it keeps as
+/// much again for itself.
+const RECEIVED_PART: usize = 8;
+
 /// The budget that all connections share.
 pub struct SharedBudget {
     state: Mutex<State>,
@@ -41,6 +45,14 @@ impl SharedBudget {
             own_bytes_max,
             connections: AtomicUsize::new(0),
         })
+    }
+
+    /// What the system may have received of a connection that is new, if it has as much of each: all together a part
+    /// of what is the connections' own.
+    #[must_use]
+    pub fn receive_share(&self) -> usize {
+        let connections = self.connections.load(Ordering::Relaxed).saturating_add(1);
+        self.own_bytes_max / RECEIVED_PART / connections
     }
 
     /// Bytes charged, and frames that wait.

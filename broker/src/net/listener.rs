@@ -137,6 +137,7 @@ pub struct Listener {
     /// What clients are told, where it is not the address they came to.
     advertised: Option<HostPort>,
     limits: NetLimits,
+    sockets: SocketSettings,
 }
 
 static NEXT_CONNECTION: AtomicU64 = AtomicU64::new(0);
@@ -158,6 +159,7 @@ impl Listener {
             name: name.to_lowercase().into(),
             advertised,
             limits,
+            sockets,
         })
     }
 
@@ -269,6 +271,8 @@ impl Listener {
         shared: &Shared,
     ) -> io::Result<Connection> {
         stream.set_nodelay(true)?;
+        let share = shared.budget.receive_share();
+        self.sockets.set_received(&stream, share)?;
         let advertised = match &self.advertised {
             Some(configured) => configured.clone(),
             None => stream.local_addr()?.into(),
