@@ -118,7 +118,7 @@ pub static TOPIC_CONFIGS: &[TopicConfigDef] = &[
     def("compression.zstd.level", Int, "3", Between(-131_072, 22), &[same("compression.zstd.level")], "How hard the broker compresses with zstd."),
     def("delete.retention.ms", Long, "86400000", AtLeast(0), &[same("log.cleaner.delete.retention.ms")], "How long a tombstone stays after the first compaction over it."),
     def("errors.deadletterqueue.group.enable", Boolean, "false", Any, &[], "Whether share groups may write records they gave up to this topic. No effect here."),
-    def("file.delete.delay.ms", Long, "60000", AtLeast(0), &[same("log.segment.delete.delay.ms")], "How long the files of a segment stay, renamed, after it was taken out of the log."),
+    def("file.delete.delay.ms", Long, "60000", AtLeast(0), &[same("log.segment.delete.delay.ms")], "How long the files of a segment stay, renamed, after it was taken out of the log, and the folders of a topic after it was deleted."),
     def("flush.messages", Long, MAX, AtLeast(1), &[same("log.flush.interval.messages")], "After how many records Kafka asks for a sync. No effect here: see millstream.durability."),
     def("flush.ms", Long, MAX, AtLeast(0), &[same("log.flush.interval.ms"), same("log.flush.scheduler.interval.ms")], "After how long Kafka asks for a sync. No effect here: see millstream.durability."),
     def("follower.replication.throttled.replicas", List, "", Any, &[], "Replicas whose copying is slowed down where they are written. No effect here."),

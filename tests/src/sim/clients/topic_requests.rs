@@ -21,7 +21,14 @@ use millstream_protocol::records::{BatchBuilder, Codec};
 
 use crate::sim::checkers::Id;
 
-const TOPIC: &str = "recreated";
+/// As long as a topic's name may be: its folder has no longer one to go by.
+const TOPIC: &str = concat!(
+    "recreated",
+    "____________________________________________________________",
+    "____________________________________________________________",
+    "____________________________________________________________",
+    "____________________________________________________________",
+);
 const GROUP: &str = "standalone";
 
 pub(super) fn look() -> MetadataRequest<'static> {

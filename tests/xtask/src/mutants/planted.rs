@@ -138,6 +138,13 @@ pub(super) const MUTANTS: &[Mutant] = &[
                 Err(error) => return Err(error),",
     },
     Mutant {
+        name: "a long name has no room aside",
+        promise: Promise::Lives,
+        file: "broker/node/src/aside.rs",
+        text: "let room = NAME_MAX.saturating_sub(rest.len()).min(self.topic.len());",
+        planted: "let room = self.topic.len();",
+    },
+    Mutant {
         name: "a moved partition forgets where its log begins",
         promise: Promise::DeletedRecords,
         file: "broker/node/src/moves.rs",
