@@ -313,6 +313,8 @@ impl Shell {
             for proposal in proposals {
                 self.carry_out(self.node.propose(proposal));
             }
+            // Of a topic that was deleted the files go at once where there is no room.
+            self.log_requests.give(|_| {});
         }
     }
 
@@ -371,7 +373,7 @@ impl Shell {
     fn run_retention(&self) {
         let interval = self.node.retention_interval();
         let mut next = self.node.now().after(interval.min(RETENTION_DELAY));
-        let mut wait = interval.min(RETENTION_DELAY);
+        let mut wait = interval.min(REMOVAL_POLL);
         while let Some(requests) = self.log_requests.take(Some(wait)) {
             for request in requests {
                 self.carry_out(match request {
