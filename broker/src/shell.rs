@@ -50,8 +50,8 @@ const PANIC_PAUSE: Duration = Duration::from_secs(60);
 /// When retention runs for the first time.
 const RETENTION_DELAY: Duration = Duration::from_secs(30);
 
-/// How often it is looked for what is to be removed, at least: whoever takes it out wakes nobody, and records may be
-/// refused until it is gone.
+/// How often it is looked for what is to be removed, at least. Only deletions of topics wake the thread that does it,
+/// and records may be refused until it is gone.
 const REMOVAL_POLL: Duration = Duration::from_secs(5);
 
 /// How often as long as a piece of a removal took the next one waits.

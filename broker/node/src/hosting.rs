@@ -182,8 +182,13 @@ impl Node {
         {
             // A topic of this name was deleted, and a crash left its files.
             let disk = &*self.disk;
-            let is_aside = set_aside(disk, &path, Some(*owner))
-                .and_then(|()| disk.sync_directory(&directory.path));
+            let is_aside = set_aside(
+                disk,
+                &path,
+                (&to_open.name.topic, to_open.name.partition),
+                Some(*owner),
+            )
+            .and_then(|()| disk.sync_directory(&directory.path));
             opened = match is_aside {
                 Ok(()) => open(place),
                 Err(source) => Err(millstream_log::OpenError::Io { path, source }),

@@ -34,11 +34,6 @@ struct Removal {
 }
 
 impl Removals {
-    fn add(&mut self, due: Instant, removal: Removal) {
-        self.last += 1;
-        self.all.insert((due, self.last), removal);
-    }
-
     fn next(&self) -> Option<Instant> {
         self.all.keys().next().map(|(due, _)| *due)
     }
@@ -48,29 +43,24 @@ impl Node {
     /// Removes files, or folders of partitions, so many milliseconds from now.
     pub(crate) fn remove_later(&self, paths: Vec<PathBuf>, is_folder: bool, delay_ms: i64) {
         let delay = Duration::from_millis(u64::try_from(delay_ms).unwrap_or(0));
-        let due = self.now().after(delay);
-        let mut removals = self.removals();
-        for path in paths {
-            let removal = Removal {
-                path,
-                is_folder,
-                is_whole: delay.is_zero(),
-            };
-            removals.add(due, removal);
-        }
+        self.add_removals(paths, self.now().after(delay), is_folder, delay.is_zero());
     }
 
     /// Removes folders of partitions that nobody has open.
     pub(crate) fn remove_unread(&self, folders: Vec<PathBuf>) {
-        let due = self.now();
-        let mut removals = self.removals();
-        for path in folders {
+        self.add_removals(folders, self.now(), true, false);
+    }
+
+    fn add_removals(&self, paths: Vec<PathBuf>, due: Instant, is_folder: bool, is_whole: bool) {
+        let removals = &mut *self.removals();
+        for path in paths {
+            removals.last += 1;
             let removal = Removal {
                 path,
-                is_folder: true,
-                is_whole: false,
+                is_folder,
+                is_whole,
             };
-            removals.add(due, removal);
+            removals.all.insert((due, removals.last), removal);
         }
     }
 

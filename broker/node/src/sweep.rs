@@ -62,7 +62,7 @@ impl Sweep<'_> {
                 found.note(topic, partition, index);
                 continue;
             }
-            set_aside(self.disk, &entry.path, owner)?;
+            set_aside(self.disk, &entry.path, (topic, partition), owner)?;
             has_changed = true;
         }
         match has_changed {
@@ -99,10 +99,13 @@ impl Sweep<'_> {
 }
 
 /// Renames the files of a partition that no topic owns. Durable once the log directory is synced.
-pub(crate) fn set_aside(disk: &dyn Disk, path: &Path, owner: Option<TopicId>) -> io::Result<()> {
+pub(crate) fn set_aside(
+    disk: &dyn Disk,
+    path: &Path,
+    (topic, partition): (&str, i32),
+    owner: Option<TopicId>,
+) -> io::Result<()> {
     let owner = owner.map_or("unknown".to_owned(), |id| id.to_string());
-    let name = path.file_name().and_then(|name| name.to_str());
-    let (topic, partition) = name.and_then(split).ok_or(io::ErrorKind::InvalidInput)?;
     let owned = Owned {
         topic,
         partition,

@@ -131,7 +131,7 @@ impl Bench {
         let folders = entries.iter().filter(|entry| entry.is_directory);
         let names = folders.map(|entry| entry.path.file_name().unwrap().to_str().unwrap());
         names
-            .filter(|name| name.starts_with(&self.topic[..1]))
+            .filter(|name| name.starts_with(&self.topic[..TOPIC.len()]))
             .map(str::to_owned)
             .collect()
     }

@@ -7,7 +7,8 @@
 //! ```
 //!
 //! The probes measure from the time at which a batch was due, so that a broker that stops is not measured
-//! less often. Beside them a file of the fast disk is synced as often without a broker: disks stall by themselves. The backfill reads from the oldest record on what no cache holds. The load writes, reads the
+//! less often. Beside them a file of the fast disk is synced as often without a broker: disks stall by
+//! themselves. The backfill reads from the oldest record on what no cache holds. The load writes, reads the
 //! tails and looks up offsets in the slow directory.
 
 mod load;
