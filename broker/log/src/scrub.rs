@@ -110,14 +110,21 @@ struct Suspect {
 /// How far the batches are checked.
 struct Batches {
     position: u64,
-    /// The offset that the next one must have, or at least have.
+    /// The offset behind the last one that was whole.
     next: Offset,
-    /// Behind damage, or where compaction was.
-    may_skip: bool,
+    /// Whether something damaged lies between that one and the position: it had one offset at least.
+    is_behind_damage: bool,
     checksums: BlockChecksums,
     indexes: IndexCheck,
     largest: Option<TimeEntry>,
     suspects: Vec<Suspect>,
+}
+
+impl Batches {
+    /// The offset that the next one has at least.
+    fn least(&self) -> Offset {
+        self.next.plus(i64::from(self.is_behind_damage))
+    }
 }
 
 impl Log {
@@ -292,7 +299,7 @@ impl Scrub {
         self.stage = Stage::Batches(Box::new(Batches {
             position: 0,
             next: self.base,
-            may_skip: self.may_have_gaps,
+            is_behind_damage: false,
             checksums: BlockChecksums::default(),
             indexes: IndexCheck::load(&*place.disk, &place.directory, self.base),
             largest: None,
@@ -326,15 +333,19 @@ impl Scrub {
                     }
                 }
             };
-            let is_misplaced = header.filter(|_| check_crc(walk.batch()).is_ok());
-            batches.position = match is_misplaced {
-                Some(_) => walk.position,
-                // Its length is not to be believed.
-                None => find_whole_batch(file, position + 1, end, batches.next)?.unwrap_or(end),
+            batches.is_behind_damage = true;
+            batches.indexes.note_hole();
+            let is_length_right = match header {
+                // Its place is wrong.
+                Some(_) if check_crc(walk.batch()).is_ok() => true,
+                Some(header) => is_followed(&mut walk, &header)?,
+                None => false,
+            };
+            batches.position = match is_length_right {
+                true => walk.position,
+                false => find_whole_batch(file, position + 1, end, batches.least())?.unwrap_or(end),
             };
             walk.position = batches.position;
-            batches.may_skip = true;
-            batches.indexes.note_hole();
             self.note_damage(position..batches.position, batches.next, what);
         }
         let bytes = batches.position - start;
@@ -349,10 +360,11 @@ impl Scrub {
         bytes: &[u8],
     ) -> Result<(), String> {
         check_crc(bytes).map_err(|error| error.to_string())?;
-        let (base, next) = (header.base_offset, batches.next.0);
-        let is_next = base == next || (batches.may_skip && base > next);
+        let (base, least) = (header.base_offset, batches.least().0);
+        let may_skip = self.may_have_gaps || batches.is_behind_damage;
+        let is_next = base == least || (may_skip && base > least);
         if !is_next || header.last_offset_delta < 0 || header.next_offset() > self.end.0 {
-            return Err(format!("base offset is {base}, expected {next}"));
+            return Err(format!("base offset is {base}, expected {least}"));
         }
         let epoch = LeaderEpoch(header.partition_leader_epoch);
         match self.epochs.of(Offset(base)) {
@@ -369,7 +381,7 @@ impl Scrub {
         {
             last.offsets.end = Offset(header.base_offset);
         }
-        batches.may_skip = self.may_have_gaps;
+        batches.is_behind_damage = false;
         batches.next = Offset(header.next_offset());
         batches.indexes.note_batch(position, header);
         let timestamp = time_of(header);
@@ -449,6 +461,18 @@ impl Scrub {
         self.written = Some(digest);
         Ok(())
     }
+}
+
+/// Whether what stands behind a damaged batch confirms its length: the batch with the offset that it ends before.
+fn is_followed(walk: &mut Walk<'_>, header: &BatchHeader) -> io::Result<bool> {
+    let end = walk.position;
+    let behind = walk.next()?;
+    walk.position = end;
+    Ok(match behind {
+        Step::Batch { header: next, .. } => next.base_offset == header.next_offset(),
+        Step::End => true,
+        Step::Unreadable { .. } => false,
+    })
 }
 
 /// A file that is read as by one who comes once: see [`File::read_once_at`].

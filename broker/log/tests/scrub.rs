@@ -182,6 +182,37 @@ fn damage_is_told_by_range_and_only_that_is_refused() {
     }
 }
 
+/// A write that went astray: a whole batch with the offset of the one it lies in.
+#[test]
+fn a_batch_inside_a_damaged_one_is_not_what_follows_it() {
+    // The header of the batch around it is as it was, or its magic is not.
+    for is_header_right in [true, false] {
+        let (bench, mut log) = filled(18);
+        let mut stray = BatchBuilder::new(Codec::None);
+        stray.push(NOW.0, None, Some(b"astray"), []);
+        let stray = stray.build(7, 1);
+        let log_path = path(&name(5, "log"));
+        assert!(61 + stray.len() as u64 <= size());
+        bench.disk.misdirect(&log_path, 2 * size() + 61, &stray);
+        if !is_header_right {
+            bench.disk.flip_bit(&log_path, 2 * size() + 16, 0);
+        }
+        let outcomes = scrub_all(&mut log);
+        let ScrubOutcome::Damaged(ranges) = &outcomes[1].1 else {
+            panic!("{outcomes:?}");
+        };
+        assert_eq!(ranges.len(), 1, "{ranges:?}");
+        assert_eq!(ranges[0].bytes, 2 * size()..3 * size());
+        assert_eq!(ranges[0].offsets, Offset(7)..Offset(8));
+        // A header that is wrong hides what follows up to the next index entry.
+        let hidden = if is_header_right { 7..8 } else { 7..9 };
+        for offset in 0..18 {
+            let read = log.read(Offset(offset), 1, Offset(18), true);
+            assert_eq!(read.is_err(), hidden.contains(&offset), "offset {offset}");
+        }
+    }
+}
+
 #[test]
 fn a_time_index_is_not_believed_when_it_is_not_what_was_noted() {
     let lookups = |log: &Log| -> Vec<_> {
