@@ -145,6 +145,27 @@ fn a_flipped_bit_anywhere_in_a_log_is_found_and_named() {
     assert_eq!(look(&bench).damage_count, 0);
 }
 
+/// A write that went astray: a whole batch with the offset of the one it lies in.
+#[test]
+fn a_batch_inside_a_damaged_one_is_not_counted() {
+    // The header of the batch around it is as it was, or its magic is not.
+    for is_header_right in [true, false] {
+        let bench = stopped();
+        let mut stray = BatchBuilder::new(Codec::None);
+        stray.push(NOW.0, None, Some(b"astray"), []);
+        let stray = stray.build(2, 1);
+        assert!(61 + stray.len() as u64 <= size());
+        bench.disk.misdirect(&path(FIRST), size() + 61, &stray);
+        if !is_header_right {
+            bench.disk.flip_bit(&path(FIRST), size() + 16, 0);
+        }
+        let report = look(&bench);
+        assert_eq!(report.damage_count, 1, "{:?}", report.damage);
+        assert_eq!(report.damage[0].position, Some(size()));
+        assert_eq!((report.batches, report.records), (11, 22));
+    }
+}
+
 #[test]
 fn a_wrong_index_is_found_named_and_built_again() {
     let names = |bench: &Bench, end: &str| -> Vec<(String, Vec<u8>)> {

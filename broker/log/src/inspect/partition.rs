@@ -275,7 +275,9 @@ impl PartitionCheck<'_> {
                     if walk.position > position && walk.is_plausible()? {
                         continue;
                     }
-                    let found = find_whole_batch(file, position + 1, length, next)?;
+                    // What is lost had one offset at least.
+                    let least = next.plus(1);
+                    let found = find_whole_batch(file, position + 1, length, least)?;
                     walk.position = found.unwrap_or(length);
                 }
             }
