@@ -338,7 +338,7 @@ impl Scrub {
             let is_length_right = match header {
                 // Its place is wrong.
                 Some(_) if check_crc(walk.batch()).is_ok() => true,
-                Some(header) => is_followed(&mut walk, &header)?,
+                Some(header) => walk.follows(&header)?,
                 None => false,
             };
             batches.position = match is_length_right {
@@ -461,18 +461,6 @@ impl Scrub {
         self.written = Some(digest);
         Ok(())
     }
-}
-
-/// Whether what stands behind a damaged batch confirms its length: the batch with the offset that it ends before.
-fn is_followed(walk: &mut Walk<'_>, header: &BatchHeader) -> io::Result<bool> {
-    let end = walk.position;
-    let behind = walk.next()?;
-    walk.position = end;
-    Ok(match behind {
-        Step::Batch { header: next, .. } => next.base_offset == header.next_offset(),
-        Step::End => true,
-        Step::Unreadable { .. } => false,
-    })
 }
 
 /// A file that is read as by one who comes once: see [`File::read_once_at`].

@@ -77,10 +77,25 @@ impl<'a> Walk<'a> {
 
     /// Whether a header stands at the position whose batch fits, or the end.
     pub(crate) fn is_plausible(&mut self) -> io::Result<bool> {
+        Ok(!matches!(self.look()?, Step::Unreadable { .. }))
+    }
+
+    /// Whether what stands at the position confirms the length of the batch before it, whose header this is: the
+    /// batch with the offset that it ends before, or the end.
+    pub(crate) fn follows(&mut self, header: &BatchHeader) -> io::Result<bool> {
+        Ok(match self.look()? {
+            Step::Batch { header: next, .. } => next.base_offset == header.next_offset(),
+            Step::End => true,
+            Step::Unreadable { .. } => false,
+        })
+    }
+
+    /// What stands at the position, without moving on.
+    fn look(&mut self) -> io::Result<Step> {
         let position = self.position;
         let step = self.next()?;
         self.position = position;
-        Ok(!matches!(step, Step::Unreadable { .. }))
+        Ok(step)
     }
 
     /// Makes so many bytes from the position on stand in the window; answers where in it. *Bounds*: the
